@@ -1,0 +1,11 @@
+# Peak EWMA of round trip times. Law: a sample above the estimate replaces it; below, the estimate decays toward it with
+# exp(-elapsed/decay). (Finagle's peak EWMA; Linkerd's documented defaults 30 ms, 10 s.)
+from fastmesh._core.base.types cimport i64, f64
+
+ctypedef struct Ewma:
+    f64 value_ns
+    i64 stamp_ns            # of the last sample
+
+cdef void ewma_init(Ewma* e, f64 value_ns, i64 now_ns) noexcept nogil
+cdef void ewma_add(Ewma* e, f64 rtt_ns, i64 now_ns, f64 decay_ns) noexcept nogil
+cdef f64 ewma_read(const Ewma* e, i64 now_ns, f64 decay_ns) noexcept nogil

@@ -1,0 +1,114 @@
+# The compiled config: what every worker reads and nobody writes after it is published.
+# Law: built whole under the GIL, published by one release store, freed only after every worker's epoch has passed.
+# Everything in it is flat arrays; text is (offset, length) into one blob. Indexes are into the snapshot's own arrays;
+# slots and meter ids are Python's and stay the same across snapshots.
+from fastmesh._core.base.types cimport u8, u16, u32, u64, i64, f64
+from fastmesh._core.wire.http1_head cimport Http1Limits
+
+cdef enum:
+    ROUTE_NONE = 0xFFFFFFFF
+    HOST_ANY = 0            # host kinds
+    HOST_EXACT = 1
+    HOST_SUFFIX = 2         # "*.example.com": one label or more before the suffix
+    PATH_ANY = 0            # path kinds
+    PATH_EXACT = 1
+    PATH_PREFIX = 2         # on segment bounds: /a matches /a and /a/b, not /ab
+    HEADER_PRESENT = 0      # header match kinds
+    HEADER_EXACT = 1
+    HEADER_ABSENT = 2
+
+cdef enum BalancerKind:
+    BALANCER_P2C_EWMA = 0
+    BALANCER_LEAST_REQUEST
+    BALANCER_ROUND_ROBIN
+    BALANCER_RANDOM
+
+ctypedef struct HeaderMatch:
+    u32 name_off            # lower case, in the blob
+    u32 value_off
+    u16 name_len
+    u16 value_len
+    u8 kind
+
+ctypedef struct Route:
+    u32 host_off            # lower case, no port, without "*" (a suffix starts with its dot)
+    u32 path_off
+    u16 host_len
+    u16 path_len
+    u8 host_kind
+    u8 path_kind
+    u16 methods             # bit (1 << Method); 0 = any. METHOD_OTHER's bit matches every unnamed method
+    u32 header_first        # into headers
+    u32 header_count
+    u32 listener_mask       # bit i = listener with index i; 0 = every listener
+    u32 backend             # index
+    u32 meter               # Python's id of the (route, backend) label pair
+    i64 request_timeout_ns  # whole exchange; 0 = none
+    i64 per_try_timeout_ns  # request sent to response head; 0 = none
+    u8 retry_connect        # further endpoints tried when one cannot be connected to
+    u64 order               # position in the config; earlier wins among equals
+
+ctypedef struct Backend:
+    u32 name_off
+    u32 name_len
+    u32 endpoint_first
+    u32 endpoint_count
+    u8 balancer             # BalancerKind
+    i64 connect_timeout_ns
+    i64 ewma_default_ns     # 30 ms
+    i64 ewma_decay_ns       # 10 s
+    i64 ramp_ns             # slow start window of a new or returned endpoint; 0 = none
+    i64 backoff_min_ns      # after a failed connect the endpoint is left out this long, doubling to
+    i64 backoff_max_ns      #   this, with jitter
+    i64 idle_timeout_ns     # of a pooled connection
+    u32 max_connections     # per endpoint and worker; 0 = none
+    u32 max_idle            # pooled per endpoint and worker
+    u32 max_pending         # exchanges waiting for a connection, per backend and worker
+
+ctypedef struct Endpoint:
+    u32 slot                # Python's id; worker state lives under it and survives a publish
+    u32 slot_gen            # another value means another endpoint took the slot: state starts anew
+    u32 weight              # >= 1
+    u32 address_off         # a packed struct sockaddr in the blob
+    u32 address_len
+    u32 name_off            # "127.0.0.1:9000" for logs and errors
+    u32 name_len
+
+# Policy that applies to every exchange.
+ctypedef struct Policy:
+    Http1Limits http1
+    i64 header_timeout_ns       # first byte of a head (or accept) to its end; 15 s
+    i64 idle_timeout_ns         # keep-alive connection between exchanges
+    i64 stream_timeout_ns       # no byte moved either way during an exchange; 0 = none
+    i64 linger_timeout_ns       # how long a closed connection is read so that the client sees the answer
+    u32 max_connections         # downstream, per worker
+    u32 keepalive_requests      # exchanges per downstream connection; 0 = no bound
+    u32 via_off                 # pseudonym, empty = no Via
+    u32 via_len
+    u8 via_response             # 1: Via in responses too
+    u8 forwarded                # 0 none, 1 X-Forwarded-*, 2 Forwarded, 3 both
+    u8 forwarded_replace        # 1: what the client sent is not trusted and left out
+    u8 access_log               # 0 off, 1 on (the format is the log's own matter)
+
+ctypedef struct Snapshot:
+    u64 version
+    u8* blob                # owns
+    u32 blob_len
+    Policy policy
+    u32 route_count
+    u32 backend_count
+    u32 endpoint_count
+    u32 header_count
+    Route* routes           # owns
+    Backend* backends       # owns
+    Endpoint* endpoints     # owns
+    HeaderMatch* headers    # owns
+    void* index             # owns: the router's compiled lookup (routing/router)
+    void* picks             # owns: the balancer's compiled tables (alias tables ...; routing/balancer)
+
+cdef Snapshot* snapshot_new(u32 routes, u32 backends, u32 endpoints, u32 headers, u32 blob_bytes) noexcept nogil
+# Copies text into the blob; 0xFFFFFFFF when there is no room.
+cdef u32 snapshot_text(Snapshot* s, const u8* text, u32 n) noexcept nogil
+# Builds index and picks after routes, backends, endpoints and headers were filled in. OK or FULL (no memory).
+cdef int snapshot_seal(Snapshot* s) noexcept nogil
+cdef void snapshot_free(Snapshot* s) noexcept nogil

@@ -1,0 +1,96 @@
+"""What Python hands to the core: plain tuples, every number in the unit its name says.
+
+The bridge copies all of it into flat C arrays at publish; nothing here is kept.
+"""
+
+from typing import NamedTuple
+
+
+class HeaderMatchSpec(NamedTuple):
+    name: bytes  # lower case
+    value: bytes
+    kind: int  # 0 present, 1 exact, 2 absent
+
+
+class RouteSpec(NamedTuple):
+    host_kind: int  # 0 any, 1 exact, 2 wildcard suffix
+    host: bytes  # lower case, no port; a suffix starts with its dot (".example.com")
+    path_kind: int  # 0 any, 1 exact, 2 prefix on segment bounds
+    path: bytes
+    methods: tuple[bytes, ...]  # empty: any
+    headers: tuple[HeaderMatchSpec, ...]
+    listener_mask: int  # bit i: listener index i; 0: every listener
+    backend: int  # index into backends
+    meter: int  # id of the (route, backend) labels; stays the same across snapshots
+    request_timeout_ns: int
+    per_try_timeout_ns: int
+    retry_connect: int
+
+
+class EndpointSpec(NamedTuple):
+    slot: int  # stays the same for the same (backend, address) across snapshots
+    slot_gen: int  # >= 1; another value: another endpoint took the slot
+    weight: int  # >= 1
+    address: str  # "127.0.0.1:9000", "[::1]:9000" or "unix:/path": numeric, names are resolved before
+
+
+class BackendSpec(NamedTuple):
+    name: bytes
+    endpoints: tuple[EndpointSpec, ...]
+    balancer: int  # 0 p2c_ewma, 1 least_request, 2 round_robin, 3 random
+    connect_timeout_ns: int
+    ewma_default_ns: int
+    ewma_decay_ns: int
+    ramp_ns: int
+    backoff_min_ns: int
+    backoff_max_ns: int
+    idle_timeout_ns: int
+    max_connections: int
+    max_idle: int
+    max_pending: int
+
+
+class PolicySpec(NamedTuple):
+    head_bytes: int
+    line_bytes: int
+    field_line_bytes: int
+    fields: int
+    header_timeout_ns: int
+    idle_timeout_ns: int
+    stream_timeout_ns: int
+    linger_timeout_ns: int
+    max_connections: int  # per worker
+    keepalive_requests: int
+    via: bytes
+    via_response: bool
+    forwarded: int  # 0 none, 1 X-Forwarded-*, 2 Forwarded, 3 both
+    forwarded_replace: bool
+    access_log: bool
+
+
+class SnapshotSpec(NamedTuple):
+    version: int
+    policy: PolicySpec
+    routes: tuple[RouteSpec, ...]
+    backends: tuple[BackendSpec, ...]
+
+
+class LogTemplateSpec(NamedTuple):
+    """An access-log line: literal text and fields in turn, compiled from `json`, `combined` or the user's template."""
+
+    parts: tuple[tuple[int, bytes], ...]  # (0, literal) or (LogField, name of a header for request-header fields)
+    escape: int  # 0 combined style (\\xNN), 1 JSON
+
+
+class WorkerSpec(NamedTuple):
+    """Sizes of one worker; all memory is reserved at start (pages are touched only when used)."""
+
+    index: int
+    connections: int  # slab of downstream + upstream connections
+    exchanges: int
+    buffers: int  # of 16 KiB
+    large_buffers: int  # of 256 KiB
+    endpoint_slots: int
+    meter_blocks: int  # (listener, route) label sets
+    log_ring_bytes: int  # power of two; 0 when the access log can never be on
+    cpu: int  # pin to this CPU; -1: do not pin
