@@ -1,21 +1,27 @@
 """Builds the compiled core: one extension module for every .pyx below fastmesh/_core.
 
 Environment:
-    FASTMESH_PROFILE  release (default) | debug | asan | tsan   memory checks compiled into the core
+    FASTMESH_PROFILE  release (default) | debug | asan | tsan   memory checks compiled into the core. Any other profile
+                      than release builds into build/PROFILE, never in place
     FASTMESH_WERROR   1: warnings of the generated C are errors (CI only, never at install)
     FASTMESH_PROBES   1: also build tests/probe/*.pyx, which show core functions to the tests
     FASTMESH_ONLY     comma-separated path prefixes below fastmesh/_core to build alone (development)
+    CC                the compiler; unset: gcc by way of ccache where that is installed
 """
 
 import os
 import platform
+import shutil
 import sys
 from pathlib import Path
 
-from setuptools import Extension, setup
-
 ROOT = Path(__file__).resolve().parent
 
+if sys.version_info < (3, 11) or sys.implementation.name != "cpython":
+    sys.exit(
+        "fastmesh needs CPython 3.11 or newer; "
+        f"this is {sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}."
+    )
 if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
     sys.exit(
         "fastmesh runs on Linux on x86_64 and aarch64 only; "
@@ -23,6 +29,11 @@ if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
     )
 
 from Cython.Build import cythonize  # noqa: E402  (only a supported machine needs it)
+from setuptools import Extension, setup  # noqa: E402
+from setuptools.command.build_ext import build_ext  # noqa: E402
+
+PROFILE = os.environ.get("FASTMESH_PROFILE", "release")
+JOBS = len(os.sched_getaffinity(0))
 
 DIRECTIVES = {
     "language_level": "3",
@@ -44,12 +55,24 @@ PROFILES = {
     "debug": (["-O1", "-g", "-DFASTMESH_DEBUG=1"], []),
     "asan": (
         ["-O1", "-g", "-DFASTMESH_DEBUG=1", "-DFASTMESH_ASAN=1", "-fno-omit-frame-pointer",
-         "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-sanitize=function"],
+         "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
         ["-fsanitize=address,undefined"],
     ),
     "tsan": (["-O1", "-g", "-fsanitize=thread"], ["-fsanitize=thread"]),
 }
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
+
+
+class BuildCore(build_ext):
+    """One compiler per processor; every profile has its own directory, and a wheel never sees what a developer built."""
+
+    def finalize_options(self) -> None:
+        if PROFILE != "release" or self.inplace:
+            self.inplace = self.inplace and PROFILE == "release"
+            self.build_lib = self.build_lib or f"build/{PROFILE}"
+            self.build_temp = self.build_temp or f"build/temp-{PROFILE}"
+        super().finalize_options()
+        self.parallel = self.parallel or JOBS
 
 
 def sources() -> list[Path]:
@@ -64,24 +87,34 @@ def sources() -> list[Path]:
     return found
 
 
-def extension(path: Path, cflags: list[str], ldflags: list[str]) -> Extension:
+def extension(path: Path, cflags: list[str], ldflags: list[str], headers: list[str]) -> Extension:
     relative = path.relative_to(ROOT)
     name = ".".join(relative.with_suffix("").parts)
     return Extension(
         name,
         [str(relative)],
-        include_dirs=[str(ROOT / "fastmesh" / "_core" / "ffi")],
+        include_dirs=["fastmesh/_core/ffi"],
+        depends=headers,
         extra_compile_args=["-std=gnu11", *cflags],
         extra_link_args=list(ldflags),
     )
 
 
 def extensions() -> list[Extension]:
-    cflags, ldflags = PROFILES[os.environ.get("FASTMESH_PROFILE", "release")]
+    if PROFILE not in PROFILES:
+        sys.exit(f"FASTMESH_PROFILE={PROFILE}: must be one of {', '.join(PROFILES)}.")
+    cflags, ldflags = PROFILES[PROFILE]
     if os.environ.get("FASTMESH_WERROR") == "1":
         cflags = [*cflags, *WARNINGS]
-    return [extension(path, cflags, ldflags) for path in sources()]
+    headers = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "fastmesh" / "_core").rglob("*.h"))
+    return [extension(path, cflags, ldflags, headers) for path in sources()]
 
 
-jobs = len(os.sched_getaffinity(0))
-setup(ext_modules=cythonize(extensions(), nthreads=jobs, compiler_directives=DIRECTIVES, include_path=[str(ROOT)]))
+if shutil.which("ccache") and shutil.which("gcc"):
+    os.environ.setdefault("CC", "ccache gcc")
+setup(
+    ext_modules=cythonize(
+        extensions(), nthreads=JOBS, compiler_directives=DIRECTIVES, include_path=[str(ROOT)], show_all_warnings=False
+    ),
+    cmdclass={"build_ext": BuildCore},
+)
