@@ -1,0 +1,236 @@
+"""The effective configuration: plain immutable values, every number in the unit its name ends in.
+
+Law: the defaults written here are the only ones; the table of settings (`settings.py`), the environment, files, the
+JSON schema and the documentation read them from these structs. A value that got this far has been validated. Field
+names are those of `fastmesh._core.spec`, so that turning a Config into specs is a walk without a decision.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal
+
+import msgspec
+
+NS_PER_SECOND = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+AddressKind = Literal["inet", "inet6", "unix", "name"]
+BalancerName = Literal["p2c_ewma", "least_request", "round_robin", "random"]
+ForwardedName = Literal["none", "x-forwarded", "forwarded", "both"]
+PathKind = Literal["any", "exact", "prefix"]
+HeaderKind = Literal["present", "exact", "absent"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+HistogramDetail = Literal["full", "coarse", "off"]
+
+# The index of a word is its number in the core.
+BALANCERS: tuple[BalancerName, ...] = ("p2c_ewma", "least_request", "round_robin", "random")
+FORWARDED: tuple[ForwardedName, ...] = ("none", "x-forwarded", "forwarded", "both")
+PATH_KINDS: tuple[PathKind, ...] = ("any", "exact", "prefix")
+HEADER_KINDS: tuple[HeaderKind, ...] = ("present", "exact", "absent")
+LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
+HISTOGRAM_DETAILS: tuple[HistogramDetail, ...] = ("full", "coarse", "off")
+
+DEFAULT_NAME = "default"  # of the backend and the route that FASTMESH_UPSTREAM alone makes
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a socket is bound or connected to: host and port, or the path of a Unix socket."""
+
+    kind: AddressKind  # inet, inet6: numeric; name: must be resolved; unix: path is set, host and port are not
+    host: str = ""  # no brackets
+    port: int = 0  # 0 only for listeners: a free port
+    path: str = ""  # absolute, at most 107 bytes
+
+    @property
+    def text(self) -> str:
+        """As written in the configuration and as the core takes it: "127.0.0.1:80", "[::1]:80", "unix:/run/a.sock"."""
+        if self.kind == "unix":
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if self.kind == "inet6" else f"{self.host}:{self.port}"
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether the core can take it as it is; False: the host is a name."""
+        return self.kind != "name"
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """One address clients connect to. Its position in Config.listeners is its index in the core (0..31)."""
+
+    name: str  # unique; label of its metrics
+    address: Address
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One address of a backend."""
+
+    address: Address
+    weight: int = 1  # 1..1000; share of the traffic relative to the other endpoints
+
+    @property
+    def text(self) -> str:
+        """As FASTMESH_UPSTREAM writes it; the weight only when it is not 1."""
+        return self.address.text if self.weight == 1 else f"{self.address.text};weight={self.weight}"
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """What holds for every backend that does not say otherwise; names as in BackendSpec."""
+
+    balancer: BalancerName = "p2c_ewma"
+    connect_timeout_ns: int = NS_PER_SECOND
+    ewma_default_ns: int = 30 * NS_PER_MS  # round-trip time assumed of an endpoint not yet measured
+    ewma_decay_ns: int = 10 * NS_PER_SECOND  # a latency peak loses 63 % of its weight in this time
+    ramp_ns: int = 10 * NS_PER_SECOND  # a new or returned endpoint gets its full share after this; 0: at once
+    backoff_min_ns: int = 100 * NS_PER_MS  # first time out after a failed connect, doubling with jitter
+    backoff_max_ns: int = 60 * NS_PER_SECOND
+    # Shorter than the idle timeout of common servers (Node.js, uvicorn and Apache close after 5 s), so that fastmesh
+    # closes first and no request meets a connection its server is just closing.
+    idle_timeout_ns: int = 4 * NS_PER_SECOND  # of a pooled connection; above 0
+    max_connections: int = 0  # per endpoint and worker; 0: no bound
+    max_idle: int = 128  # pooled, per endpoint and worker; 0: connections are not reused
+    max_pending: int = 1024  # exchanges that wait for a connection, per backend and worker
+
+
+class Backend(msgspec.Struct, frozen=True):
+    """A set of endpoints that requests are spread over."""
+
+    name: str  # unique; label of its metrics
+    endpoints: tuple[Endpoint, ...]  # at least one, no address twice
+    upstream: Upstream = Upstream()  # settings of this backend, the global ones already filled in
+
+
+class HeaderMatch(msgspec.Struct, frozen=True):
+    """A condition on one request header field."""
+
+    name: str  # lower case token
+    kind: HeaderKind
+    value: str = ""  # for kind "exact"; compared octet by octet
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """What holds for every route that does not say otherwise; names as in RouteSpec."""
+
+    request_timeout_ns: int = 0  # from the whole request head to the end of the response; 0: none
+    per_try_timeout_ns: int = 0  # from the request sent to the response head; 0: none
+    retry_connect: int = 2  # further endpoints tried when one cannot be connected to
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A rule that sends requests to a backend; every condition must hold, an empty one always does."""
+
+    name: str  # unique; label of its metrics
+    backend: str  # name
+    hosts: tuple[str, ...] = ()  # lower case, no port: "a.example" or "*.example"; any of them; empty: any host
+    path_kind: PathKind = "any"
+    path: str = ""  # begins with "/" unless path_kind is "any"; a prefix matches on segment bounds
+    methods: tuple[str, ...] = ()  # empty: any
+    headers: tuple[HeaderMatch, ...] = ()
+    listeners: tuple[str, ...] = ()  # names; empty: every listener
+    retry: Retry = Retry()  # settings of this route, the global ones already filled in
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What holds for every client connection and message; names as in PolicySpec."""
+
+    head_bytes: int = 65536  # start line, fields and empty line together; over it 431
+    line_bytes: int = 16384  # start line; over it 414
+    field_line_bytes: int = 65536  # one field line; over it 431
+    fields: int = 128  # field lines in a head or trailer section, at most 1024; over it 431
+    header_timeout_ns: int = 15 * NS_PER_SECOND  # first byte of a head (or accept) to its end
+    idle_timeout_ns: int = 75 * NS_PER_SECOND  # a keep-alive connection between exchanges
+    stream_timeout_ns: int = 300 * NS_PER_SECOND  # no byte either way during an exchange; 0: none
+    linger_timeout_ns: int = 2 * NS_PER_SECOND  # a closed connection is read this long so that the answer arrives
+    max_connections: int = 10000  # from clients, per worker
+    keepalive_requests: int = 0  # exchanges per client connection; 0: no bound
+    via: str = "fastmesh"  # pseudonym in Via of requests (RFC 9110 7.6.3); empty: no Via
+    via_response: bool = False  # Via in responses too
+    forwarded: ForwardedName = "none"  # which fields tell the server of the client
+    forwarded_replace: bool = False  # what the client itself sent in them is left out
+
+
+class Workers(msgspec.Struct, frozen=True):
+    """Worker threads and the memory each reserves at start (touched only when used). Taken at start only."""
+
+    count: int = 1
+    pin: bool = False  # worker i stays on the i-th CPU this process may use
+    connection_slots: int = 0  # client and upstream connections; 0: twice max_connections
+    exchange_slots: int = 0  # requests in flight; 0: max_connections
+    buffers: int = 8192  # of 16 KiB
+    large_buffers: int = 64  # of 256 KiB
+    endpoint_slots: int = 1024  # endpoints of all backends together
+    meter_blocks: int = 256  # (listener, route) pairs that metrics are kept for
+    heartbeat_timeout_ns: int = 5 * NS_PER_SECOND  # a worker whose loop stood still this long is reported
+
+
+class AccessLog(msgspec.Struct, frozen=True):
+    """One line per exchange."""
+
+    # "off", "json", "combined" or a template: literal text with {field} and {field:argument}; {{ and }} are braces.
+    format: str = "off"
+    path: str = "-"  # file, opened for appending; "-": standard output
+    ring_bytes: int = 1 << 20  # per worker, a power of two; a full ring drops lines, counted. Taken at start only
+
+    @property
+    def is_on(self) -> bool:
+        return self.format != "off"
+
+
+class Log(msgspec.Struct, frozen=True):
+    """The process log, on standard error."""
+
+    level: LogLevel = "info"
+    json: bool = False
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """How much /metrics says."""
+
+    endpoints: bool = False  # series per endpoint
+    histogram: HistogramDetail = "full"  # latency: full (<= 5 % error), coarse (powers of two), off (sum and count)
+
+
+class Process(msgspec.Struct, frozen=True):
+    """The process as a whole."""
+
+    drain_timeout_ns: int = 30 * NS_PER_SECOND  # SIGTERM to exit at the latest
+    reload_interval_ns: int = NS_PER_SECOND  # how often the file is looked at for a change; 0: only on SIGHUP
+    resolve_interval_ns: int = 30 * NS_PER_SECOND  # how often host names are resolved again; 0: at start, reload
+    backlog: int = 4096  # of a listening socket; the kernel cuts it to net.core.somaxconn
+
+
+class Config(msgspec.Struct, frozen=True):
+    """The effective configuration of a process. Immutable; a reload makes another one."""
+
+    listeners: tuple[Listener, ...] = (Listener("default", Address("inet", "0.0.0.0", 4143)),)
+    admin: Address | None = Address("inet", "127.0.0.1", 4191)  # None: off
+    routes: tuple[Route, ...] = ()
+    backends: tuple[Backend, ...] = ()
+    upstream: Upstream = Upstream()  # the defaults of backends
+    retry: Retry = Retry()  # the defaults of routes
+    policy: Policy = Policy()
+    workers: Workers = Workers()
+    access_log: AccessLog = AccessLog()
+    log: Log = Log()
+    metrics: Metrics = Metrics()
+    process: Process = Process()
+    file: str = ""  # path of the file that was read; empty: none
+    # Where values came from: name of a setting or path in the file ("routes[0].backend") -> "default", a variable's
+    # name, or "/etc/fastmesh.toml: routes[0].backend". A path that is missing is a default.
+    sources: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def connection_slots(self) -> int:
+        """Connections a worker has room for, client and upstream side together."""
+        return self.workers.connection_slots or 2 * self.policy.max_connections
+
+    @property
+    def exchange_slots(self) -> int:
+        """Requests a worker can have in flight."""
+        return self.workers.exchange_slots or self.policy.max_connections
+
+    def backend(self, name: str) -> Backend:
+        """The backend of that name; KeyError when there is none."""
+        for backend in self.backends:
+            if backend.name == name:
+                return backend
+        raise KeyError(name)
