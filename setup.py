@@ -3,7 +3,9 @@
 Environment:
     FASTMESH_PROFILE  release (default) | debug | asan | tsan   memory checks compiled into the core. Any other profile
                       than release builds into build/PROFILE, never in place
-    FASTMESH_WERROR   1: warnings of the generated C are errors (CI only, never at install)
+    FASTMESH_WERROR   1: warnings of the generated C are errors, built into build/*-werror (CI only, never at install)
+    FASTMESH_C        a directory: translate every .pyx into C below it, afresh, say everything Cython has to say, and
+                      build nothing (tools/check_nogil reads it)
     FASTMESH_PROBES   1: also build tests/probe/*.pyx, which show core functions to the tests
     FASTMESH_ONLY     comma-separated path prefixes below fastmesh/_core to build alone (development)
     CC                the compiler; unset: gcc by way of ccache where that is installed
@@ -33,6 +35,8 @@ from setuptools import Extension, setup  # noqa: E402
 from setuptools.command.build_ext import build_ext  # noqa: E402
 
 PROFILE = os.environ.get("FASTMESH_PROFILE", "release")
+WERROR = os.environ.get("FASTMESH_WERROR") == "1"
+BUILD = f"{PROFILE}-werror" if WERROR else PROFILE
 JOBS = len(os.sched_getaffinity(0))
 
 DIRECTIVES = {
@@ -67,10 +71,10 @@ class BuildCore(build_ext):
     """One compiler per processor; every profile has its own directory, and a wheel never sees what a developer built."""
 
     def finalize_options(self) -> None:
-        if PROFILE != "release" or self.inplace:
-            self.inplace = self.inplace and PROFILE == "release"
-            self.build_lib = self.build_lib or f"build/{PROFILE}"
-            self.build_temp = self.build_temp or f"build/temp-{PROFILE}"
+        if BUILD != "release" or self.inplace:
+            self.inplace = self.inplace and BUILD == "release"
+            self.build_lib = self.build_lib or f"build/{BUILD}"
+            self.build_temp = self.build_temp or f"build/temp-{BUILD}"
         super().finalize_options()
         self.parallel = self.parallel or JOBS
 
@@ -104,17 +108,28 @@ def extensions() -> list[Extension]:
     if PROFILE not in PROFILES:
         sys.exit(f"FASTMESH_PROFILE={PROFILE}: must be one of {', '.join(PROFILES)}.")
     cflags, ldflags = PROFILES[PROFILE]
-    if os.environ.get("FASTMESH_WERROR") == "1":
+    if WERROR:
         cflags = [*cflags, *WARNINGS]
     headers = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "fastmesh" / "_core").rglob("*.h"))
     return [extension(path, cflags, ldflags, headers) for path in sources()]
 
 
-if shutil.which("ccache") and shutil.which("gcc"):
-    os.environ.setdefault("CC", "ccache gcc")
-setup(
-    ext_modules=cythonize(
-        extensions(), nthreads=JOBS, compiler_directives=DIRECTIVES, include_path=[str(ROOT)], show_all_warnings=False
-    ),
-    cmdclass={"build_ext": BuildCore},
-)
+def translate(out: str | None) -> list[Extension]:
+    translated: list[Extension] = cythonize(
+        extensions(),
+        nthreads=JOBS,
+        compiler_directives=DIRECTIVES,
+        include_path=[str(ROOT)],
+        build_dir=out,
+        force=bool(out),
+    )
+    return translated
+
+
+if __name__ == "__main__":
+    if out := os.environ.get("FASTMESH_C"):
+        translate(out)
+        sys.exit(0)
+    if shutil.which("ccache") and shutil.which("gcc"):
+        os.environ.setdefault("CC", "ccache gcc")
+    setup(ext_modules=translate(None), cmdclass={"build_ext": BuildCore})

@@ -1,0 +1,1 @@
+"""What a developer and CI run beside the tests."""
