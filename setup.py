@@ -68,7 +68,7 @@ WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 
 
 class BuildCore(build_ext):
-    """One compiler per processor; every profile has its own directory, and a wheel never sees what a developer built."""
+    """One compiler per processor; a directory per profile, and a wheel never sees what a developer built in place."""
 
     def finalize_options(self) -> None:
         if BUILD != "release" or self.inplace:
