@@ -43,7 +43,7 @@ def test_lawful_cimport(module: str, text: str) -> None:
         ("io.worker", "cimport fastmesh._core.bridge as b"),
         ("wire.headers", "from fastmesh._core cimport io"),
         ("wire.headers", "from ..io.worker cimport Worker"),
-        ("routing.router", "from fastmesh._core.base.types cimport u8\nfrom fastmesh._core.io.relay cimport (\n    W,\n)"),
+        ("routing.router", "from fastmesh._core.base.types cimport u8\nfrom fastmesh._core.io.x cimport (\n    W,\n)"),
         ("wire.headers", "from fastmesh._core.ffi.linux cimport sys_read"),
         ("routing.balancer", "from fastmesh._core.base.clock cimport clock_now"),
         ("io.exchange", "from fastmesh._core.base cimport clock"),

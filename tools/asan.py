@@ -1,0 +1,87 @@
+"""The suite on a core built with AddressSanitizer and UndefinedBehaviorSanitizer.
+
+The sanitized core lives in build/asan together with a copy of everything else the suite needs, so that neither build
+ever sees the other's modules. Python allocates with malloc, so that the sanitizer sees every block.
+
+    python -m tools.asan --build            build, and bring the copy up to date
+    python -m tools.asan [pytest arguments] run
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.source import ROOT
+
+TREE = ROOT / "build" / "asan"
+COPIED = ("fastmesh", "tests", "tools", "bench", "pyproject.toml", "setup.py", "README.md")
+BUILT = {".so", ".c", ".o", ".pyc"}
+# Leaks are for the suite to find (takes == gives after every test): CPython itself keeps blocks until the end.
+ASAN_OPTIONS = "detect_leaks=0:allocator_may_return_null=1:strict_string_checks=1:detect_stack_use_after_return=1"
+UBSAN_OPTIONS = "print_stacktrace=1:halt_on_error=1"
+
+
+def build() -> None:
+    environment = {**os.environ, "FASTMESH_PROFILE": "asan", "FASTMESH_PROBES": "1"}
+    subprocess.run([sys.executable, "setup.py", "-q", "build_ext"], cwd=ROOT, env=environment, check=True)
+
+
+def _foreign(path: Path) -> bool:
+    return path.suffix in BUILT or "__pycache__" in path.parts or ".benchmarks" in path.parts
+
+
+def _sources() -> list[Path]:
+    found = []
+    for name in COPIED:
+        top = ROOT / name
+        below = top.rglob("*") if top.is_dir() else [top] if top.exists() else []
+        found += [path.relative_to(ROOT) for path in below if path.is_file() and not _foreign(path)]
+    return found
+
+
+def mirror() -> None:
+    """Makes build/asan hold the sources as they are now; what the compiler put there stays."""
+    wanted = set(_sources())
+    for path in wanted:
+        target = TREE / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists() or target.stat().st_mtime_ns != (ROOT / path).stat().st_mtime_ns:
+            shutil.copy2(ROOT / path, target)
+    for path in TREE.rglob("*"):
+        if path.is_file() and not _foreign(path) and path.relative_to(TREE) not in wanted:
+            path.unlink()
+    modules = {path.relative_to(TREE).with_name(path.name.split(".")[0] + ".pyx") for path in TREE.rglob("*.so")}
+    for module in modules - wanted:
+        for built in (TREE / module).parent.glob(f"{module.stem}.*.so"):
+            built.unlink()
+
+
+def _runtime(name: str) -> str:
+    shown = subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True)
+    path = Path(shown.stdout.strip()).resolve()
+    if not path.is_absolute() or not path.exists():
+        sys.exit(f"gcc has no {name}")
+    return str(path)
+
+
+def run(arguments: list[str]) -> int:
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": f"{_runtime('libasan.so')} {_runtime('libubsan.so')}",
+        "PYTHONMALLOC": "malloc",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "ASAN_OPTIONS": ASAN_OPTIONS,
+        "UBSAN_OPTIONS": UBSAN_OPTIONS,
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "timeout=300", *arguments]
+    return subprocess.run(command, cwd=TREE, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--build"]:
+        build()
+        mirror()
+    else:
+        sys.exit(run(sys.argv[1:]))
