@@ -25,6 +25,7 @@ class RouteSpec(NamedTuple):
     request_timeout_ns: int
     per_try_timeout_ns: int
     retry_connect: int
+    name: bytes = b""  # for the access log
 
 
 class EndpointSpec(NamedTuple):
@@ -73,6 +74,7 @@ class SnapshotSpec(NamedTuple):
     policy: PolicySpec
     routes: tuple[RouteSpec, ...]
     backends: tuple[BackendSpec, ...]
+    listeners: tuple[bytes, ...] = ()  # names by index, for the access log
 
 
 class LogTemplateSpec(NamedTuple):

@@ -47,6 +47,8 @@ ctypedef struct Route:
     i64 per_try_timeout_ns  # request sent to response head; 0 = none
     u8 retry_connect        # further endpoints tried when one cannot be connected to
     u64 order               # position in the config; earlier wins among equals
+    u32 name_off            # for the access log
+    u32 name_len
 
 ctypedef struct Backend:
     u32 name_off
@@ -92,8 +94,11 @@ ctypedef struct Policy:
 
 ctypedef struct Snapshot:
     u64 version
+    u32 listener_off[32]    # names by index, for the access log
+    u32 listener_len[32]
     u8* blob                # owns
-    u32 blob_len
+    u32 blob_len            # bytes used
+    u32 blob_room           # private: bytes there are
     Policy policy
     u32 route_count
     u32 backend_count
@@ -106,9 +111,12 @@ ctypedef struct Snapshot:
     void* index             # owns: the router's compiled lookup (routing/router)
     void* picks             # owns: the balancer's compiled tables (alias tables ...; routing/balancer)
 
+# Everything zeroed, counts and room as asked; NULL when there is no memory.
 cdef Snapshot* snapshot_new(u32 routes, u32 backends, u32 endpoints, u32 headers, u32 blob_bytes) noexcept nogil
-# Copies text into the blob; 0xFFFFFFFF when there is no room.
+# Copies text into the blob and answers its offset; 0xFFFFFFFF when there is no room.
 cdef u32 snapshot_text(Snapshot* s, const u8* text, u32 n) noexcept nogil
-# Builds index and picks after routes, backends, endpoints and headers were filled in. OK or FULL (no memory).
+# Builds index and picks after routes, backends, endpoints and headers were filled in. OK or FULL (no memory); after FULL
+# the snapshot can still only be freed. Sealing again builds anew.
 cdef int snapshot_seal(Snapshot* s) noexcept nogil
+# Frees all of it, index and picks too; NULL is lawful.
 cdef void snapshot_free(Snapshot* s) noexcept nogil

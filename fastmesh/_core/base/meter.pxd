@@ -1,0 +1,89 @@
+# The numbers a worker publishes. Law: one writer (the worker), any reader, each word whole; nothing is ever reset.
+from fastmesh._core.base.histogram cimport HISTOGRAM_BUCKETS
+from fastmesh._core.base.types cimport u8, u32, u64
+from fastmesh._core.ffi.atomic cimport meter_add, meter_set
+
+cdef enum:
+    METER_NONE = 0xFFFFFFFF     # no route was found (or reached) for these exchanges
+    METER_CODES = 600           # counted by status code
+    METER_FAULTS = 64           # counted by cause (io/fault)
+
+cdef enum Counter:
+    COUNT_ACCEPTED = 0          # downstream connections
+    COUNT_CLOSED
+    COUNT_REFUSED               # answered 503 at once: over the connection limit
+    COUNT_ACCEPT_FAILURES       # accept() failed: file descriptors or memory ran out
+    COUNT_CLIENT_ABORTS         # the client went away during its exchange
+    COUNT_HEADER_TIMEOUTS
+    COUNT_IDLE_CLOSES           # keep-alive connections closed for idleness
+    COUNT_CONNECTS              # upstream, begun
+    COUNT_CONNECT_FAILURES
+    COUNT_REUSES                # exchanges sent on a pooled connection
+    COUNT_UPSTREAM_CLOSES       # pooled connections closed by the upstream
+    COUNT_UPSTREAM_EVICTIONS    # pooled connections closed by us: idle timeout, cap, endpoint removed
+    COUNT_RETRIES
+    COUNT_TUNNELS
+    COUNT_TUNNEL_BYTES_IN       # from the client
+    COUNT_TUNNEL_BYTES_OUT
+    COUNT_STALE                 # events and timers whose object was gone (normal)
+    COUNT_BUFFERS_FULL
+    COUNT_SLAB_FULL
+    COUNT_EVENTS_DROPPED
+    COUNT_MAX
+
+cdef enum Gauge:
+    GAUGE_DOWNSTREAM = 0        # open connections
+    GAUGE_UPSTREAM
+    GAUGE_UPSTREAM_IDLE
+    GAUGE_EXCHANGES
+    GAUGE_PENDING               # exchanges waiting for an upstream connection
+    GAUGE_TUNNELS
+    GAUGE_CONN_SLAB             # slab objects in use
+    GAUGE_BUFFERS_SMALL
+    GAUGE_BUFFERS_LARGE
+    GAUGE_SNAPSHOT              # version
+    GAUGE_TURN_NS               # how long the last loop turn took
+    GAUGE_TURN_MAX_NS           # longest turn so far
+    GAUGE_MAX
+
+ctypedef struct Block:
+    u32 listener
+    u32 meter                   # METER_NONE: no route
+    u64 requests
+    u64 request_bytes
+    u64 response_bytes
+    u64 retries
+    u64 duration_sum_ns
+    u64 faults[METER_FAULTS]
+    u64 codes[METER_CODES]
+    u64 durations[HISTOGRAM_BUCKETS]
+
+ctypedef struct EndpointMeter:
+    u64 slot_gen                # 0: slot never used
+    u64 requests
+    u64 failures
+    u64 connects
+    u64 reuses
+    u64 connect_failures
+    u64 in_flight               # mirrors of the balancer's state, for readers on other threads
+    u64 ewma_ns
+    u64 state
+    u64 connections
+    u64 idle
+
+ctypedef struct Meters:
+    u64 turns                   # heartbeat
+    u64 turn_start_ns
+    u64 counters[COUNT_MAX]
+    u64 gauges[GAUGE_MAX]
+    Block* blocks               # owns; block 0 takes what finds no room
+    u32 block_capacity
+    u64 block_count             # published with release
+    EndpointMeter* endpoints    # owns; by slot
+    u32 endpoint_capacity
+
+cdef inline void meters_count(Meters* m, u32 counter, u64 n) noexcept nogil:
+    meter_add(&m.counters[counter], n)
+
+cdef inline void meters_gauge(Meters* m, u32 gauge, u64 value) noexcept nogil:
+    meter_set(&m.gauges[gauge], value)

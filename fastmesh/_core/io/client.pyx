@@ -1,0 +1,128 @@
+from libc.string cimport memset, strlen
+
+from fastmesh._core.base.buffer cimport buf_append, buf_give, buf_head, buf_len
+from fastmesh._core.base.meter cimport COUNT_CLOSED, METER_NONE, Block, meters_count
+from fastmesh._core.base.status cimport BLOCKED, CLOSED, AGAIN, OK
+from fastmesh._core.base.text cimport Text, text_init, text_put, text_str, text_u64
+from fastmesh._core.ffi.atomic cimport meter_add
+from fastmesh._core.io.access_log cimport access_log_refused
+from fastmesh._core.io.connection cimport (
+    conn_close, conn_deadline, conn_defer, conn_drop_input, conn_flush, conn_send_head, conn_shut,
+)
+from fastmesh._core.io.fault cimport FaultRow, fault_row
+from fastmesh._core.io.meters cimport block_of
+from fastmesh._core.io.state cimport (
+    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_SHUT, DOWN_IDLE, DOWN_LINGER, SCRATCH_BYTES,
+)
+from fastmesh._core.wire.headers cimport FIELD_AUTHORIZATION, FIELD_COOKIE, FIELD_PROXY_AUTHORIZATION, Field
+from fastmesh._core.wire.http1_head cimport METHOD_TRACE, Http1Head, Http1Resume
+from fastmesh._core.wire.http1_write cimport http1_error_write
+
+
+cdef void client_close(Worker* w, Conn* c, bint reset) noexcept nogil:
+    w.down_count -= 1
+    meters_count(&w.meters, COUNT_CLOSED, 1)
+    conn_close(w, c, reset)
+
+
+cdef void client_rest(Worker* w, Conn* c) noexcept nogil:
+    c.exchange = 0
+    c.served += 1
+    c.state = DOWN_IDLE
+    memset(&c.resume, 0, sizeof(Http1Resume))
+    if buf_len(&c.inb) == 0:
+        buf_give(&w.pools, &c.inb)
+        if c.flags & CONN_EOF or w.draining:
+            client_finish(w, c)
+            return
+    conn_deadline(w, c, w.now_ns + w.snap.policy.idle_timeout_ns)
+    if c.inb.data != NULL or c.flags & (CONN_READABLE | CONN_RDHUP):
+        conn_defer(w, c)
+
+
+cdef void client_finish(Worker* w, Conn* c) noexcept nogil:
+    cdef int flushed = conn_flush(w, c)
+    c.exchange = 0
+    if flushed != OK and flushed != BLOCKED:
+        client_close(w, c, 0)
+        return
+    if flushed == OK and buf_len(&c.inb) == 0 and (c.flags & CONN_EOF or not c.flags & CONN_READABLE):
+        client_close(w, c, 0)
+        return
+    c.state = DOWN_LINGER
+    conn_deadline(w, c, w.now_ns + w.snap.policy.linger_timeout_ns)
+    client_linger(w, c)
+
+
+cdef void client_linger(Worker* w, Conn* c) noexcept nogil:
+    cdef int r = conn_flush(w, c)
+    if r == BLOCKED:
+        return
+    if r == OK:
+        conn_shut(w, c)
+        r = conn_drop_input(w, c)
+        if r == AGAIN:
+            return
+        if r == BLOCKED:
+            conn_defer(w, c)
+            return
+    client_close(w, c, 0)
+
+
+cdef u16 client_answer_fault(Worker* w, Conn* c, u32 fault, const u8* text, u32 text_n, bint close,
+                             bint head_only) noexcept nogil:
+    cdef const FaultRow* row = fault_row(fault)
+    cdef i64 n
+    if text == NULL:
+        text = <const u8*>row.text
+        text_n = <u32>strlen(row.text)
+    n = http1_error_write(w.scratch, SCRATCH_BYTES, row.status, text, text_n, w.date, close, head_only)
+    if n > 0:
+        conn_send_head(w, c, w.scratch, <size_t>n, NULL, 0)
+    return row.status
+
+
+# The request as it came, without what must not be reflected (RFC 9110 9.3.8).
+cdef void put_reflection(Text* t, const Http1Head* head, const u8* data) noexcept nogil:
+    cdef u32 i
+    cdef const Field* f
+    text_put(t, data + head.line_off, head.line_bytes)
+    for i in range(head.nfields):
+        f = &head.fields[i]
+        if f.id == FIELD_COOKIE or f.id == FIELD_AUTHORIZATION or f.id == FIELD_PROXY_AUTHORIZATION:
+            continue
+        text_put(t, data + f.name_off, f.name_len)
+        text_str(t, ": ")
+        text_put(t, data + f.value_off, f.value_len)
+        text_str(t, "\r\n")
+    text_str(t, "\r\n")
+
+
+cdef u16 client_answer_last_hop(Worker* w, Conn* c, bint close) noexcept nogil:
+    cdef Text t
+    cdef Text body
+    cdef bint trace = w.head.method == METHOD_TRACE
+    # A reflection is at most the head and two bytes a field: half of the scratch holds it, the other half the answer.
+    text_init(&body, w.scratch + SCRATCH_BYTES // 2, SCRATCH_BYTES // 2)
+    text_init(&t, w.scratch, SCRATCH_BYTES // 2)
+    if trace:
+        put_reflection(&body, &w.head, buf_head(&c.inb))
+    text_str(&t, "HTTP/1.1 200 OK\r\nDate: ")
+    text_put(&t, w.date, 29)
+    text_str(&t, "\r\nContent-Type: message/http\r\nContent-Length: " if trace else "\r\nContent-Length: ")
+    text_u64(&t, body.n)
+    text_str(&t, "\r\nConnection: close\r\n\r\n" if close else "\r\n\r\n")
+    text_put(&t, body.data, body.n)
+    conn_send_head(w, c, w.scratch, t.n, NULL, 0)
+    return 200
+
+
+cdef void client_refuse(Worker* w, Conn* c, u32 fault) noexcept nogil:
+    cdef Block* block = block_of(w, c.listener, METER_NONE)
+    cdef u16 status = client_answer_fault(w, c, fault, NULL, 0, 1, 0)
+    meter_add(&block.requests, 1)
+    meter_add(&block.codes[status], 1)
+    meter_add(&block.faults[fault], 1)
+    if w.snap.policy.access_log:
+        access_log_refused(w, c, status, fault)
+    client_finish(w, c)

@@ -1,0 +1,185 @@
+from fastmesh._core.base.buffer cimport (
+    BUFFER_LARGE, BUFFER_SMALL, buf_append, buf_commit, buf_compact, buf_consume, buf_give, buf_grow, buf_head,
+    buf_len, buf_room, buf_take, buf_tail,
+)
+from fastmesh._core.base.meter cimport COUNT_BUFFERS_FULL, COUNT_SLAB_FULL, meters_count
+from fastmesh._core.base.slab cimport SLAB_NONE, slab_give, slab_take
+from fastmesh._core.base.status cimport AGAIN, BLOCKED, CLOSED, FULL, IO, OK
+from fastmesh._core.base.wheel cimport timer_init, wheel_cancel
+from fastmesh._core.ffi.linux cimport (
+    EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, SHUT_WR, epoll_event, sys_close,
+    sys_epoll_ctl, sys_recv, sys_reset_on_close, sys_send, sys_send2, sys_shutdown,
+)
+from fastmesh._core.io.state cimport CONN_LISTENER, CONN_SHUT, SCRATCH_BYTES
+
+
+cdef Conn* conn_open(Worker* w, i32 fd, u8 kind, u8 state) noexcept nogil:
+    cdef epoll_event ev
+    cdef Conn* c = <Conn*>slab_take(&w.conns)
+    if c == NULL:
+        meters_count(&w.meters, COUNT_SLAB_FULL, 1)
+        sys_close(fd)
+        return NULL
+    c.fd = fd
+    c.kind = kind
+    c.state = state
+    c.newer = SLAB_NONE
+    c.older = SLAB_NONE
+    timer_init(&c.timer)
+    # A listener is level-triggered: it is accepted from in bounded portions.
+    ev.events = EPOLLIN if kind == CONN_LISTENER else EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+    ev.data.u64 = conn_handle(w, c)
+    if sys_epoll_ctl(w.epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0:
+        slab_give(&w.conns, c)
+        sys_close(fd)
+        return NULL
+    w.opened += 1
+    return c
+
+
+cdef void conn_close(Worker* w, Conn* c, bint reset) noexcept nogil:
+    wheel_cancel(&w.wheel, slab_index(&w.conns, c))
+    buf_give(&w.pools, &c.inb)
+    buf_give(&w.pools, &c.outb)
+    if reset:
+        sys_reset_on_close(c.fd)
+    sys_close(c.fd); c.fd = -1
+    w.closed += 1
+    slab_give(&w.conns, c)
+
+
+cdef i64 conn_recv(Worker* w, Conn* c) noexcept nogil:
+    cdef u32 room = buf_room(&c.inb)
+    cdef long n
+    if c.flags & CONN_EOF:
+        return CLOSED
+    if not c.flags & CONN_READABLE:
+        return AGAIN
+    if room == 0:
+        return FULL
+    n = sys_recv(c.fd, buf_tail(&c.inb), room)
+    if n > 0:
+        buf_commit(&c.inb, <u32>n)
+        # Less than asked for means the socket is empty, and the next byte brings an edge; a FIN already seen does not.
+        if n < <long>room and not c.flags & CONN_RDHUP:
+            c.flags &= ~CONN_READABLE
+        return n
+    if n == 0:
+        c.flags |= CONN_EOF
+        return CLOSED
+    if n == -EAGAIN:
+        c.flags &= ~CONN_READABLE
+        return AGAIN
+    if n == -EINTR:
+        return AGAIN
+    c.flags |= CONN_EOF | CONN_BROKEN
+    return IO
+
+
+cdef int conn_room(Worker* w, Conn* c, u64 expect, bint movable) noexcept nogil:
+    cdef int r = OK
+    if c.inb.data == NULL:
+        if expect > BUFFER_SMALL and buf_take(&w.pools, &c.inb, BUFFER_LARGE) == OK:
+            return OK
+        r = buf_take(&w.pools, &c.inb, BUFFER_SMALL)
+    elif movable and buf_len(&c.inb) == 0 and expect > c.inb.cap:
+        # Reads grow with the stream; without a free large buffer it goes on with the small one.
+        buf_grow(&w.pools, &c.inb)
+    elif buf_room(&c.inb) == 0:
+        if movable and c.inb.r > 0:
+            buf_compact(&c.inb)
+        else:
+            r = buf_grow(&w.pools, &c.inb)
+    if r != OK:
+        meters_count(&w.meters, COUNT_BUFFERS_FULL, 1)
+    return r
+
+
+cdef i64 conn_send(Worker* w, Conn* c, const u8* data, size_t n) noexcept nogil:
+    cdef long sent
+    if c.flags & CONN_BROKEN:
+        return IO
+    if n == 0 or not c.flags & CONN_WRITABLE:
+        return 0
+    sent = sys_send(c.fd, data, n)
+    return conn_sent(c, sent, n)
+
+
+cdef i64 conn_sent(Conn* c, long sent, size_t n) noexcept nogil:
+    if sent >= 0:
+        if <size_t>sent < n:
+            c.flags &= ~CONN_WRITABLE
+        return sent
+    if sent == -EAGAIN:
+        c.flags &= ~CONN_WRITABLE
+        return 0
+    if sent == -EINTR:
+        return 0
+    c.flags |= CONN_BROKEN
+    return IO
+
+
+cdef int conn_flush(Worker* w, Conn* c) noexcept nogil:
+    cdef i64 n
+    if c.outb.data == NULL:
+        return OK
+    n = conn_send(w, c, buf_head(&c.outb), buf_len(&c.outb))
+    if n < 0:
+        return IO
+    buf_consume(&c.outb, <u32>n)
+    if buf_len(&c.outb) > 0:
+        return BLOCKED
+    buf_give(&w.pools, &c.outb)
+    return OK
+
+
+cdef i64 conn_send_head(Worker* w, Conn* c, const u8* head, size_t head_n, const u8* body, size_t body_n) noexcept nogil:
+    cdef i64 n = 0
+    if c.flags & CONN_BROKEN:
+        return IO
+    if c.outb.data == NULL and c.flags & CONN_WRITABLE:
+        if body_n == 0:
+            n = conn_sent(c, sys_send(c.fd, head, head_n), head_n)
+        else:
+            n = conn_sent(c, sys_send2(c.fd, head, head_n, body, body_n), head_n + body_n)
+        if n < 0:
+            return IO
+        if <size_t>n >= head_n:
+            return n - <i64>head_n
+    if c.outb.data == NULL and buf_take(&w.pools, &c.outb, head_n - <size_t>n) != OK:
+        meters_count(&w.meters, COUNT_BUFFERS_FULL, 1)
+        return FULL
+    return 0 if buf_append(&c.outb, head + n, head_n - <size_t>n) == OK else FULL
+
+
+cdef int conn_drop_input(Worker* w, Conn* c) noexcept nogil:
+    cdef long n
+    cdef u32 i
+    buf_give(&w.pools, &c.inb)
+    for i in range(8):
+        if c.flags & CONN_EOF:
+            return CLOSED
+        if not c.flags & CONN_READABLE:
+            return AGAIN
+        n = sys_recv(c.fd, w.scratch, SCRATCH_BYTES)
+        if n == 0:
+            c.flags |= CONN_EOF
+        elif n == -EAGAIN:
+            c.flags &= ~CONN_READABLE
+        elif n < 0 and n != -EINTR:
+            return IO
+    return BLOCKED
+
+
+cdef void conn_defer(Worker* w, Conn* c) noexcept nogil:
+    if c.flags & CONN_DEFERRED or w.deferred_count >= w.conns.capacity:
+        return
+    c.flags |= CONN_DEFERRED
+    w.deferred[w.deferred_count] = conn_handle(w, c)
+    w.deferred_count += 1
+
+
+cdef void conn_shut(Worker* w, Conn* c) noexcept nogil:
+    if not c.flags & CONN_SHUT:
+        c.flags |= CONN_SHUT
+        sys_shutdown(c.fd, SHUT_WR)

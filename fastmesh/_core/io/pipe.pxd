@@ -1,0 +1,25 @@
+# One direction of a body: from the source's inb, as its framing allows, to the sink. Requests, responses and tunnels alike.
+# Law: only bytes proved to belong to this message are forwarded; no byte is lost or sent twice; a sink that cannot take more
+# stops the source's reads, so that one buffer bounds the memory.
+from fastmesh._core.base.types cimport u16, u64, u8
+from fastmesh._core.io.state cimport Conn, Pipe, Worker
+
+cdef enum:
+    PUMP_DONE = 1           # the whole message was taken and forwarded
+    PUMP_WAIT_SOURCE        # nothing to read now
+    PUMP_WAIT_SINK          # the sink is full
+    PUMP_YIELD              # a turn's worth was moved: go on in the next turn
+    PUMP_SOURCE_END         # the source ended inside the message
+    PUMP_SOURCE_FAILED
+    PUMP_SINK_FAILED
+    PUMP_BAD                # the body breaks its grammar: pipe.fault
+    PUMP_FULL               # no buffer, or a trailer section over every limit
+
+cdef void pipe_init(Pipe* p, u8 framing, u64 length) noexcept nogil
+# Moves lawful bytes that are in inb into `ready`. OK: some, or the message is done. AGAIN: none without more input. BAD.
+cdef int pipe_take(Worker* w, Pipe* p, Conn* source) noexcept nogil
+# Drives until something stops it. sink NULL: thrown away. *flags has EX_REPLAY while sent bytes are to be kept in inb;
+# it is cleared when they stand in the way.
+cdef int pipe_pump(Worker* w, Pipe* p, Conn* source, Conn* sink, u16* flags) noexcept nogil
+# Forgets what was sent (it was kept for a replay).
+cdef void pipe_forget(Pipe* p, Conn* source) noexcept nogil

@@ -1,0 +1,239 @@
+# What one worker owns: its connections, exchanges and the worker itself. Declarations only.
+# Law: one thread touches all of it. Whatever outlives a call refers to an object by handle; only a Buf owns bytes.
+from fastmesh._core.base.buffer cimport Buf, Pools
+from fastmesh._core.base.meter cimport Block, Counter, Meters
+from fastmesh._core.base.ring cimport Ring
+from fastmesh._core.base.slab cimport Slab
+from fastmesh._core.base.types cimport i32, i64, u8, u16, u32, u64
+from fastmesh._core.base.wheel cimport Timer, Wheel
+from fastmesh._core.routing.balancer cimport BalancerState
+from fastmesh._core.routing.snapshot cimport Snapshot
+from fastmesh._core.wire.http1_chunked cimport Chunked
+from fastmesh._core.wire.http1_head cimport Http1Head, Http1Resume
+
+cdef enum:
+    LISTENERS_MAX = 32
+    SCRATCH_BYTES = 524288      # a composed head and a small body; heads are at most HEAD_BYTES_MAX
+    HEAD_BYTES_MAX = 196608     # ceiling of the setting: a head must fit a large buffer with room to read on
+    EVENTS_PER_TURN = 256
+    SMALL_BODY_BYTES = 4096     # copied behind the head: cheaper than a second iovec
+    DRIVE_BYTES = 1048576       # moved for one exchange before the others get their turn
+    DRIVE_STEPS = 32            # exchanges or reads done for one connection before the others get their turn
+    REPLAY_NONE = 0xFFFFFFFF
+
+cdef enum ConnKind:
+    CONN_LISTENER = 1
+    CONN_DOWN
+    CONN_UP
+
+# What a connection is doing; decides who handles its events and its timer.
+cdef enum ConnState:
+    STATE_NONE = 0
+    DOWN_IDLE           # between exchanges: no buffer held, idle timeout (or header timeout before the first byte)
+    DOWN_HEAD           # part of a head has arrived
+    DOWN_BUSY           # an exchange owns it
+    DOWN_LINGER         # answered and shut for writing: reads are thrown away until the client closes
+    UP_CONNECTING
+    UP_BUSY
+    UP_IDLE             # pooled
+    CONN_RELAY          # either side of a tunnel
+
+cdef enum ConnFlag:
+    CONN_READABLE = 1   # a read may bring bytes (edge-triggered: cleared by a short read)
+    CONN_WRITABLE = 2   # a write may succeed (cleared by a partial write)
+    CONN_RDHUP = 4      # the peer has sent FIN: a short read does not clear READABLE
+    CONN_EOF = 8        # a read has answered 0
+    CONN_BROKEN = 16    # writing failed
+    CONN_REUSED = 32    # upstream: has carried an exchange before this one
+    CONN_DEFERRED = 64  # is in the worker's deferred list
+    CONN_SHUT = 128     # we have sent FIN
+
+ctypedef struct Conn:
+    u32 generation      # SlabHeader
+    u32 next_free
+    i32 fd
+    u8 kind             # ConnKind
+    u8 state            # ConnState
+    u8 flags            # ConnFlag
+    u8 family           # down: of the client's address
+    Timer timer
+    Buf inb             # received, not yet consumed
+    Buf outb            # composed by us, not yet sent; empty unless the peer is slow
+    u64 exchange        # handle; 0: none
+    # downstream (a listener uses `listener` alone)
+    u8 address[16]      # the client's, network order
+    u16 port            # host order; 0 for a unix socket
+    u16 listener        # index
+    u32 served          # exchanges finished
+    Http1Resume resume  # of the head that is arriving; upstream: of the response head
+    # upstream
+    u32 slot            # endpoint
+    u32 slot_gen
+    u32 newer           # pool list by index, SLAB_NONE at the ends
+    u32 older
+
+# One direction of an exchange's body.
+ctypedef struct Pipe:
+    u8 framing          # Framing
+    u8 done             # 1: every byte of the message was taken from the source (trailers included)
+    u8 last             # chunked: the last-chunk line was seen; the trailer section follows
+    u8 strip            # chunked: the receiver knows no chunks
+    u8 fault            # Http1Fault after PUMP_BAD
+    u32 sent            # bytes from the source's r on that were forwarded but are kept for a replay
+    u32 ready           # bytes behind `sent` that are lawful body and not yet forwarded
+    u64 left_bytes      # FRAMING_LENGTH: not yet taken into ready
+    u64 moved_bytes     # forwarded so far, heads excluded
+    Chunked chunked
+
+cdef enum ExchangePhase:
+    PHASE_ROUTE = 0     # no endpoint yet
+    PHASE_PENDING       # waits in a slot's queue for a connection
+    PHASE_CONNECT       # its connection is being made
+    PHASE_RESPONSE      # request head sent, response head awaited
+    PHASE_BODY          # response head delivered
+    PHASE_TUNNEL
+
+cdef enum ExchangeFlag:
+    EX_DOWN_KEEP = 1        # the client's connection stays open after this exchange
+    EX_UP_KEEP = 2          # the upstream's may be pooled
+    EX_REPLAY = 4           # every byte sent upstream is still held, from inb.r on
+    EX_RETRIED = 8          # was sent again after a reused connection died
+    EX_RESPONDED = 16       # a response byte has arrived on the present upstream connection
+    EX_ANSWERED = 32        # the final head went to the client (or its first byte)
+    EX_HEAD_ONLY = 64       # HEAD
+    EX_HTTP10 = 128         # the client speaks HTTP/1.0
+    EX_UPGRADE = 256        # asked to upgrade, or CONNECT
+    EX_DISCARD = 512        # the rest of the request body is read and thrown away
+    EX_FRESH = 1024         # the next upstream connection must be a new one
+    EX_IDEMPOTENT = 2048
+    EX_COUNTED = 4096       # balancer_begin was called and balancer_end is owed
+    EX_CONTINUE = 8192      # the client waits for 100 (Continue)
+    EX_LOGGED = 16384       # log holds the request's part of its line
+
+ctypedef struct Exchange:
+    u32 generation          # SlabHeader
+    u32 next_free
+    u64 down                # handle of the client's connection
+    u64 up                  # handle of the upstream's; 0: none
+    u8 phase                # ExchangePhase
+    u8 method               # Method
+    u8 tries                # endpoints that could not be connected to
+    u8 retry_connect        # of the route
+    u16 flags               # ExchangeFlag
+    u16 status              # answered to the client, 0: nothing yet
+    u32 head_bytes          # of the request head, from the client's inb.r on while EX_REPLAY
+    u32 route               # index in the snapshot of `version`
+    u32 backend             # same
+    u32 endpoint            # same, PICK_NONE: none
+    u32 slot                # stable
+    u32 slot_gen
+    u32 fault               # Fault of the error that ended it, 0: none
+    int error               # errno of the last failed connect
+    u8 request_framing      # Framing of the request, to begin its pipe anew
+    u64 request_length
+    u64 version             # snapshot that route, backend and endpoint belong to
+    Block* block            # borrows the meters, which live as long as the worker
+    Pipe request
+    Pipe response
+    i64 start_ns            # head complete
+    i64 sent_ns             # request head sent on the present connection
+    i64 first_ns            # response head arrived, 0: not yet
+    i64 active_ns           # a byte last moved
+    i64 deadline_ns         # of the whole exchange, 0: none
+    i64 per_try_ns          # timeout, 0: none
+    u64 request_bytes       # received, head included
+    u64 response_bytes      # sent, head included
+    u64 pending_next        # handle of the next exchange that waits for this slot
+    Buf log                 # owns: what the access log keeps of the request head
+    u32 retries
+
+# A worker's view of what waits for a connection to one endpoint; by slot.
+ctypedef struct Waiting:
+    u64 first               # handle of an Exchange, 0: none
+    u64 last
+    u32 count
+    u8 freed                # is in the worker's list of slots to serve
+    u32 backend             # index in the adopted snapshot of the endpoint with this slot
+    u32 endpoint            # same
+
+# What Python sends: small, rare, whole.
+cdef enum CommandKind:
+    COMMAND_WAKE = 1
+    COMMAND_ADD_LISTENER
+    COMMAND_REMOVE_LISTENER
+    COMMAND_DRAIN
+    COMMAND_STOP
+
+ctypedef struct Command:
+    u32 kind                # CommandKind
+    i32 fd
+    u32 listener
+    u32 pad
+
+# What the worker tells Python.
+cdef enum EventKind:
+    EVENT_ENDPOINT_OUT = 0
+    EVENT_ENDPOINT_READY
+    EVENT_ACCEPT_PAUSED
+    EVENT_LISTENER_FAILED
+    EVENT_DRAINED
+
+ctypedef struct Event:
+    u32 kind                # EventKind
+    u32 slot
+    i32 error               # errno or 0
+    u32 value
+
+# The doors that are older than a worker and outlive it.
+ctypedef struct Shared:
+    void* snapshot          # shares release/acquire: the published Snapshot*
+    u32 workers
+    u64 adopted[256]        # shares release/acquire: version each worker reads; ~0: it reads none
+
+ctypedef struct LogTemplate
+
+ctypedef struct Worker:
+    u32 index
+    i32 cpu                 # to pin to, -1: none
+    int epoll_fd
+    int mailbox_fd          # eventfd: a command waits
+    int event_fd            # eventfd: an event waits
+    u8 draining
+    u8 stopping
+    i64 now_ns              # clock of this turn
+    i64 wall_ns             # same moment, realtime
+    i64 date_at_ns          # when `date` was made
+    u8 date[32]             # IMF-fixdate
+    Shared* shared          # borrows the publisher, kept alive by the bridge
+    Snapshot* snap          # shares epoch: adopted at the start of a turn
+    Slab conns
+    Slab exchanges
+    Pools pools
+    Wheel wheel             # of connections
+    BalancerState balancer
+    Waiting* waiting        # owns; by slot
+    u32* freed              # owns; slots where a connection came free while exchanges wait
+    u32 freed_count
+    u32 slot_capacity
+    u32 slot_high           # slots from here on were never in a snapshot
+    Meters meters
+    u32* block_of           # owns; [listener * meter_capacity + meter] -> block + 1
+    u32 meter_capacity
+    u64 listeners[LISTENERS_MAX]    # handles, 0: none
+    u32 down_count
+    u32 up_count
+    u32 up_idle_count
+    u32 exchange_count
+    u32 pending_count
+    u32 tunnel_count
+    u64* deferred           # owns; connections to look at again next turn
+    u32 deferred_count
+    Ring commands
+    Ring events
+    Ring* log               # borrows the log, kept alive by the bridge; NULL: no access log
+    void* log_template      # shares release/acquire: LogTemplate of io/access_log
+    u64 opened              # file descriptors, for leak checks
+    u64 closed
+    u64 head_of             # handle of the exchange whose request head is in `head`, 0: none
+    Http1Head head          # parsed just now
+    u8* scratch             # owns: SCRATCH_BYTES

@@ -1,0 +1,26 @@
+# Connections to endpoints: made, pooled newest first, capped, closed. Knows nothing of clients.
+# Law: a pooled connection is silent and empty; one that speaks or ends while pooled is closed and never handed out.
+from fastmesh._core.base.types cimport i64, u32, u64
+from fastmesh._core.io.state cimport Conn, Worker
+from fastmesh._core.routing.snapshot cimport Snapshot
+
+# A connection to an endpoint of the adopted snapshot. OK: *out is pooled and ready (CONN_REUSED). AGAIN: *out is connecting.
+# FULL: the endpoint's connection cap is reached. IO: the attempt failed at once (*error says why). `fresh`: none from the pool.
+cdef int upstream_take(Worker* w, u32 endpoint, bint fresh, Conn** out, int* error) noexcept nogil
+# After a connecting one became writable. OK, AGAIN (not yet), or IO with *error.
+cdef int upstream_connected(Worker* w, Conn* c, int* error) noexcept nogil
+# Back to the pool, or closed when it may not be reused.
+cdef void upstream_give(Worker* w, Conn* c) noexcept nogil
+cdef void upstream_close(Worker* w, Conn* c, bint reset) noexcept nogil
+# A pooled connection had an event or its idle time is over.
+cdef void upstream_idle_event(Worker* w, Conn* c) noexcept nogil
+cdef void upstream_idle_timeout(Worker* w, Conn* c) noexcept nogil
+# Before `snap` is adopted: closes pooled connections of endpoints it no longer has, and maps slots to its indexes.
+cdef void upstream_adopt(Worker* w, const Snapshot* snap) noexcept nogil
+# Closes every pooled connection.
+cdef void upstream_close_idle(Worker* w) noexcept nogil
+# The backend of a slot in the adopted snapshot; NULL when the endpoint is gone (or another took the slot).
+cdef u32 upstream_backend(Worker* w, u32 slot, u32 slot_gen) noexcept nogil
+# Copies what readers on other threads see of an endpoint's state into its meter.
+cdef void upstream_mirror(Worker* w, u32 slot) noexcept nogil
+cdef void upstream_event(Worker* w, u32 kind, u32 slot, int error) noexcept nogil

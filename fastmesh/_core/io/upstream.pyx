@@ -1,0 +1,252 @@
+from fastmesh._core.base.buffer cimport buf_give, buf_len
+from fastmesh._core.base.meter cimport (
+    COUNT_CONNECT_FAILURES, COUNT_CONNECTS, COUNT_EVENTS_DROPPED, COUNT_REUSES, COUNT_UPSTREAM_CLOSES,
+    COUNT_UPSTREAM_EVICTIONS, EndpointMeter, meters_count,
+)
+from fastmesh._core.base.ring cimport ring_write
+from fastmesh._core.base.slab cimport SLAB_NONE, slab_index, slab_live
+from fastmesh._core.base.status cimport AGAIN, FULL, IO, OK
+from fastmesh._core.base.types cimport i32, u16, u8
+from fastmesh._core.ffi.atomic cimport meter_add, meter_set
+from fastmesh._core.ffi.linux cimport (
+    AF_INET, AF_INET6, EAGAIN, EINPROGRESS, EMFILE, sockaddr, sys_close, sys_connect, sys_connect_error,
+    sys_eventfd_signal, sys_nodelay, sys_socket,
+)
+from fastmesh._core.io.connection cimport conn_close, conn_deadline, conn_open, conn_recv, conn_room
+from fastmesh._core.io.state cimport (
+    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, CONN_UP, CONN_WRITABLE, UP_BUSY, UP_CONNECTING,
+    UP_IDLE, Event, Waiting,
+)
+from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE
+from fastmesh._core.routing.snapshot cimport Backend, Endpoint
+
+
+cdef void upstream_event(Worker* w, u32 kind, u32 slot, int error) noexcept nogil:
+    cdef Event e
+    e.kind = kind
+    e.slot = slot
+    e.error = error
+    e.value = 0
+    if ring_write(&w.events, <const u8*>&e, sizeof(Event)) == OK:
+        sys_eventfd_signal(w.event_fd)
+    else:
+        meters_count(&w.meters, COUNT_EVENTS_DROPPED, 1)
+
+
+cdef void upstream_mirror(Worker* w, u32 slot) noexcept nogil:
+    cdef EndpointState* state = &w.balancer.slots[slot]
+    cdef EndpointMeter* meter = &w.meters.endpoints[slot]
+    meter_set(&meter.in_flight, state.in_flight)
+    meter_set(&meter.ewma_ns, <u64>state.ewma.value_ns if state.ewma.value_ns > 0 else 0)
+    meter_set(&meter.state, state.health)
+    meter_set(&meter.connections, state.open_count)
+    meter_set(&meter.idle, state.idle_count)
+
+
+cdef u32 upstream_backend(Worker* w, u32 slot, u32 slot_gen) noexcept nogil:
+    if slot >= w.slot_capacity or w.balancer.slots[slot].slot_gen != slot_gen:
+        return PICK_NONE
+    return w.waiting[slot].backend
+
+
+cdef inline EndpointState* state_of(Worker* w, const Conn* c) noexcept nogil:
+    cdef EndpointState* state = &w.balancer.slots[c.slot]
+    return state if state.slot_gen == c.slot_gen else NULL
+
+
+cdef void pool_unlink(Worker* w, Conn* c) noexcept nogil:
+    cdef EndpointState* state = state_of(w, c)
+    cdef Conn* other = <Conn*>slab_live(&w.conns, c.newer)
+    if other != NULL:
+        other.older = c.older
+    elif state != NULL:
+        state.idle_head = c.older
+    other = <Conn*>slab_live(&w.conns, c.older)
+    if other != NULL:
+        other.newer = c.newer
+    c.newer = SLAB_NONE
+    c.older = SLAB_NONE
+    if state != NULL:
+        state.idle_count -= 1
+    w.up_idle_count -= 1
+
+
+cdef void pool_push(Worker* w, Conn* c, EndpointState* state) noexcept nogil:
+    cdef u32 index = slab_index(&w.conns, c)
+    cdef Conn* newest = <Conn*>slab_live(&w.conns, state.idle_head)
+    c.older = state.idle_head
+    c.newer = SLAB_NONE
+    if newest != NULL:
+        newest.newer = index
+    state.idle_head = index
+    state.idle_count += 1
+    w.up_idle_count += 1
+    c.state = UP_IDLE
+
+
+# A connection came free or went away: whoever waits for one is served at the end of the turn.
+cdef void slot_freed(Worker* w, u32 slot) noexcept nogil:
+    cdef Waiting* waiting = &w.waiting[slot]
+    if waiting.count and not waiting.freed:
+        waiting.freed = 1
+        w.freed[w.freed_count] = slot
+        w.freed_count += 1
+
+
+cdef int connect_failed(Worker* w, u32 slot, int reason, int* error) noexcept nogil:
+    error[0] = reason
+    meters_count(&w.meters, COUNT_CONNECT_FAILURES, 1)
+    meter_add(&w.meters.endpoints[slot].connect_failures, 1)
+    return IO
+
+
+cdef int upstream_dial(Worker* w, const Endpoint* endpoint, const Backend* backend, Conn** out,
+                       int* error) noexcept nogil:
+    cdef const sockaddr* address = <const sockaddr*>(w.snap.blob + endpoint.address_off)
+    cdef u16 family = address.sa_family
+    cdef long fd = sys_socket(family)
+    cdef long r
+    cdef Conn* c
+    meters_count(&w.meters, COUNT_CONNECTS, 1)
+    meter_add(&w.meters.endpoints[endpoint.slot].connects, 1)
+    if fd < 0:
+        return connect_failed(w, endpoint.slot, <int>-fd, error)
+    if family == AF_INET or family == AF_INET6:
+        sys_nodelay(<int>fd)
+    r = sys_connect(<int>fd, address, endpoint.address_len)
+    if r < 0 and r != -EINPROGRESS:
+        sys_close(<int>fd)
+        return connect_failed(w, endpoint.slot, <int>-r, error)
+    c = conn_open(w, <i32>fd, CONN_UP, UP_CONNECTING)
+    if c == NULL:
+        return connect_failed(w, endpoint.slot, EMFILE, error)
+    c.slot = endpoint.slot
+    c.slot_gen = endpoint.slot_gen
+    w.balancer.slots[endpoint.slot].open_count += 1
+    w.up_count += 1
+    conn_deadline(w, c, w.now_ns + backend.connect_timeout_ns)
+    upstream_mirror(w, endpoint.slot)
+    out[0] = c
+    return AGAIN
+
+
+cdef int upstream_take(Worker* w, u32 index, bint fresh, Conn** out, int* error) noexcept nogil:
+    cdef const Endpoint* endpoint = &w.snap.endpoints[index]
+    cdef const Backend* backend = &w.snap.backends[w.waiting[endpoint.slot].backend]
+    cdef EndpointState* state = &w.balancer.slots[endpoint.slot]
+    cdef Conn* c
+    if not fresh:
+        c = <Conn*>slab_live(&w.conns, state.idle_head)
+        if c != NULL:
+            pool_unlink(w, c)
+            c.state = UP_BUSY
+            c.flags |= CONN_REUSED
+            meters_count(&w.meters, COUNT_REUSES, 1)
+            meter_add(&w.meters.endpoints[endpoint.slot].reuses, 1)
+            out[0] = c
+            return OK
+    if backend.max_connections and state.open_count >= backend.max_connections:
+        return FULL
+    return upstream_dial(w, endpoint, backend, out, error)
+
+
+cdef int upstream_connected(Worker* w, Conn* c, int* error) noexcept nogil:
+    cdef long r
+    if not c.flags & (CONN_WRITABLE | CONN_RDHUP):
+        return AGAIN
+    r = sys_connect_error(c.fd)
+    if r != 0:
+        return connect_failed(w, c.slot, <int>r, error)
+    c.state = UP_BUSY
+    return OK
+
+
+# A connection that may have unread bytes is looked at: they would be taken for the next response.
+cdef bint is_silent(Worker* w, Conn* c) noexcept nogil:
+    if buf_len(&c.inb) > 0 or c.flags & (CONN_EOF | CONN_RDHUP | CONN_BROKEN) or c.outb.data != NULL:
+        return 0
+    if c.flags & CONN_READABLE:
+        if conn_room(w, c, 0, 1) != OK or conn_recv(w, c) != AGAIN:
+            return 0
+    buf_give(&w.pools, &c.inb)
+    return 1
+
+
+cdef void upstream_give(Worker* w, Conn* c) noexcept nogil:
+    cdef EndpointState* state = state_of(w, c)
+    cdef const Backend* backend
+    c.exchange = 0
+    if state == NULL or w.draining or not is_silent(w, c):
+        upstream_close(w, c, 0)
+        return
+    backend = &w.snap.backends[w.waiting[c.slot].backend]
+    if state.idle_count >= backend.max_idle:
+        meters_count(&w.meters, COUNT_UPSTREAM_EVICTIONS, 1)
+        upstream_close(w, c, 0)
+        return
+    pool_push(w, c, state)
+    slot_freed(w, c.slot)
+    conn_deadline(w, c, w.now_ns + backend.idle_timeout_ns)
+    upstream_mirror(w, c.slot)
+
+
+cdef void upstream_close(Worker* w, Conn* c, bint reset) noexcept nogil:
+    cdef EndpointState* state
+    cdef u32 slot = c.slot
+    if c.state == UP_IDLE:
+        pool_unlink(w, c)
+    state = state_of(w, c)
+    if state != NULL:
+        state.open_count -= 1
+    w.up_count -= 1
+    conn_close(w, c, reset)
+    if state != NULL:
+        slot_freed(w, slot)
+        upstream_mirror(w, slot)
+
+
+cdef void upstream_idle_event(Worker* w, Conn* c) noexcept nogil:
+    if not c.flags & (CONN_READABLE | CONN_RDHUP):
+        return
+    meters_count(&w.meters, COUNT_UPSTREAM_CLOSES, 1)
+    upstream_close(w, c, 0)
+
+
+cdef void upstream_idle_timeout(Worker* w, Conn* c) noexcept nogil:
+    meters_count(&w.meters, COUNT_UPSTREAM_EVICTIONS, 1)
+    upstream_close(w, c, 0)
+
+
+cdef void upstream_close_idle(Worker* w) noexcept nogil:
+    cdef u32 i
+    cdef Conn* c
+    for i in range(w.conns.high):
+        c = <Conn*>slab_live(&w.conns, i)
+        if c != NULL and c.kind == CONN_UP and c.state == UP_IDLE:
+            upstream_close(w, c, 0)
+
+
+cdef void upstream_adopt(Worker* w, const Snapshot* snap) noexcept nogil:
+    cdef u32 b, i
+    cdef Conn* c
+    cdef const Endpoint* endpoint
+    cdef Waiting* waiting
+    for i in range(w.slot_high):
+        w.waiting[i].backend = PICK_NONE
+    for b in range(snap.backend_count):
+        for i in range(snap.backends[b].endpoint_count):
+            endpoint = &snap.endpoints[snap.backends[b].endpoint_first + i]
+            waiting = &w.waiting[endpoint.slot]
+            waiting.backend = b
+            if endpoint.slot >= w.slot_high:
+                w.slot_high = endpoint.slot + 1
+            waiting.endpoint = snap.backends[b].endpoint_first + i
+            meter_set(&w.meters.endpoints[endpoint.slot].slot_gen, endpoint.slot_gen)
+    for i in range(w.conns.high):
+        c = <Conn*>slab_live(&w.conns, i)
+        if c == NULL or c.kind != CONN_UP or c.state != UP_IDLE:
+            continue
+        waiting = &w.waiting[c.slot]
+        if waiting.backend == PICK_NONE or snap.endpoints[waiting.endpoint].slot_gen != c.slot_gen:
+            meters_count(&w.meters, COUNT_UPSTREAM_EVICTIONS, 1)
+            upstream_close(w, c, 0)
