@@ -1,0 +1,298 @@
+"""From a configuration and resolved endpoints to the snapshot that workers read.
+
+Law: a number the core keeps state under stays with its owner from snapshot to snapshot. Listener indexes belong to
+addresses, meter ids to (route, backend), slots to (backend, endpoint address). A slot that became free is given to
+another endpoint only when no worker reads a snapshot that used it, and then under another generation.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+from fastmesh._core.spec import (
+    BackendSpec,
+    EndpointSpec,
+    HeaderMatchSpec,
+    PolicySpec,
+    RouteSpec,
+    SnapshotSpec,
+)
+from fastmesh.config.model import (
+    BALANCERS,
+    FORWARDED,
+    HEADER_KINDS,
+    PATH_KINDS,
+    Backend,
+    Config,
+    Listener,
+    Policy,
+    Route,
+)
+
+LISTENERS_MAX = 32  # the core's; a route's listener mask has one bit for each
+METER_OTHER = 0  # routes that found no meter id of their own are counted together
+OTHER = "(other)"
+HOST_ANY, HOST_EXACT, HOST_SUFFIX = range(3)
+
+K = TypeVar("K", bound=Hashable)
+ListenerKey = tuple[str, int]  # address as configured, and which of several equal ones (port 0)
+MeterKey = tuple[str, str]  # route, backend
+SlotKey = tuple[str, str]  # backend, address
+
+
+class PublishError(Exception):
+    """The core cannot take this configuration now; the text says why. The snapshot before it stays."""
+
+
+class Exhausted(Exception):
+    """No number is free."""
+
+
+class StableIds(Generic[K]):
+    """Numbers below `capacity`, each with one owner at a time.
+
+    With `remember`, an owner that comes back gets its old number as long as nobody else needed it (its counters go on).
+    Without, numbers are reused as soon as that is safe, always under another generation.
+    """
+
+    def __init__(self, capacity: int, first: int = 0, remember: bool = True) -> None:
+        self.held: dict[K, int] = {}
+        self.generations: dict[int, int] = {}
+        self.renamed: list[int] = []  # numbers that the last plan gave to another owner
+        self._capacity = capacity
+        self._next = first
+        self._remember = remember
+        self._former: dict[K, tuple[int, int]] = {}  # number, and the version it is free since; oldest first
+
+    def plan(self, keys: Iterable[K], version: int, safe_version: int) -> "StableIds[K]":
+        """The numbers after exactly `keys` hold one, from `version` on; self is left as it is.
+
+        Numbers free since `safe_version` or before may be reused. Raises Exhausted.
+        """
+        wanted = dict.fromkeys(keys)
+        after: StableIds[K] = StableIds(self._capacity, self._next, self._remember)
+        after.generations = dict(self.generations)
+        after._former = dict(self._former)
+        after.held = {key: number for key, number in self.held.items() if key in wanted}
+        for key, number in self.held.items():
+            if key not in wanted:
+                after._former[key] = (number, version)
+        for key in wanted:
+            if key not in after.held:
+                after.held[key] = after._take(key, safe_version)
+        return after
+
+    def _take(self, key: K, safe_version: int) -> int:
+        if self._remember:
+            if key in self._former:
+                return self._former.pop(key)[0]
+            if self._next < self._capacity:
+                return self._fresh()
+        number = self._reused(safe_version)
+        if number is not None:
+            return number
+        if self._next < self._capacity:
+            return self._fresh()
+        raise Exhausted
+
+    def _fresh(self) -> int:
+        number = self._next
+        self._next += 1
+        self.generations[number] = 1
+        return number
+
+    def _reused(self, safe_version: int) -> int | None:
+        for key, (number, since) in self._former.items():
+            if since > safe_version:
+                return None
+            del self._former[key]
+            self.generations[number] += 1
+            self.renamed.append(number)
+            return number
+        return None
+
+
+class SlotOwner(NamedTuple):
+    """Whose state a slot of the core holds."""
+
+    slot_gen: int
+    backend: str
+    address: str
+
+
+class Plan(NamedTuple):
+    """A snapshot that can be published, and the numbers it is made of."""
+
+    spec: SnapshotSpec
+    listeners: StableIds[ListenerKey]
+    meters: StableIds[MeterKey]
+    slots: StableIds[SlotKey]
+    listener_names: dict[int, str]
+    meter_names: dict[int, MeterKey]
+    slot_owners: dict[int, SlotOwner]
+
+
+def listener_keys(listeners: Iterable[Listener]) -> dict[ListenerKey, Listener]:
+    """Listeners by what makes two of them the same across reloads: the address, not the name."""
+    keys: dict[ListenerKey, Listener] = {}
+    for listener in listeners:
+        count = 0
+        while (listener.address.text, count) in keys:
+            count += 1
+        keys[listener.address.text, count] = listener
+    return keys
+
+
+class Publication:
+    """What is published, and the way to publish the next one."""
+
+    def __init__(self, config: Config) -> None:
+        from fastmesh._core.bridge import Publisher
+
+        self.publisher = Publisher(config.workers.count)
+        self._endpoint_slots = config.workers.endpoint_slots
+        self._meter_blocks = config.workers.meter_blocks
+        self._listeners: StableIds[ListenerKey] = StableIds(LISTENERS_MAX)
+        self._meters: StableIds[MeterKey] = StableIds(self._meter_blocks, METER_OTHER + 1)
+        self._slots: StableIds[SlotKey] = StableIds(self._endpoint_slots, remember=False)
+        self._safe_version = 0
+        self.version = 0
+        # Names of the core's numbers; those of numbers out of use stay until another owner has them.
+        self.listener_names: dict[int, str] = {}
+        self.meter_names: dict[int, MeterKey] = {METER_OTHER: (OTHER, OTHER)}
+        self.slot_owners: dict[int, SlotOwner] = {}
+
+    def plan(self, config: Config, targets: Mapping[str, Mapping[str, int]]) -> Plan:
+        """The next snapshot. `targets`: numeric addresses and weights by backend name. Raises PublishError."""
+        version = self.version + 1
+        self._look_at_retired()
+        listeners = self._next(self._listeners, listener_keys(config.listeners), version, "listeners", LISTENERS_MAX)
+        meters = self._plan_meters(config, version)
+        keys = [(backend.name, address) for backend in config.backends for address in targets.get(backend.name, ())]
+        slots = self._next(self._slots, keys, version, "endpoints", self._endpoint_slots)
+        owners = {number: SlotOwner(slots.generations[number], *key) for key, number in slots.held.items()}
+        names = {listeners.held[key]: listener.name for key, listener in listener_keys(config.listeners).items()}
+        meter_names = {number: key for key, number in meters.held.items()}
+        spec = _spec(config, version, targets, names, meters.held, slots)
+        return Plan(spec, listeners, meters, slots, names, meter_names, owners)
+
+    def commit(self, plan: Plan) -> int:
+        """Publishes it and answers the version. Raises PublishError, and then nothing has changed."""
+        try:
+            version = self.publisher.publish(plan.spec)
+        except (ValueError, MemoryError) as error:
+            raise PublishError(str(error) or type(error).__name__) from None
+        self._listeners, self._meters, self._slots = plan.listeners, plan.meters, plan.slots
+        self.listener_names |= plan.listener_names
+        self.meter_names |= plan.meter_names
+        self.slot_owners = plan.slot_owners
+        self.version = version
+        return version
+
+    def retired(self) -> int:
+        """Old snapshots that a worker still reads; frees the others."""
+        return self._look_at_retired()
+
+    def _look_at_retired(self) -> int:
+        left = self.publisher.retired()
+        if left == 0:
+            self._safe_version = self.version
+        return left
+
+    def _next(self, ids: StableIds[K], keys: Iterable[K], version: int, what: str, capacity: int) -> StableIds[K]:
+        wanted = list(keys)
+        try:
+            return ids.plan(wanted, version, self._safe_version)
+        except Exhausted:
+            rule = f"{len(wanted)} {what} need numbers and there are {capacity}"
+            raise PublishError(f"{rule}, some of which older snapshots still use") from None
+
+    def _plan_meters(self, config: Config, version: int) -> StableIds[MeterKey]:
+        """Counting must never stop a configuration: routes beyond the capacity share METER_OTHER."""
+        keys = [(route.name, route.backend) for route in config.routes[: self._meter_blocks - 1]]
+        return self._meters.plan(keys, version, version)
+
+
+def _spec(
+    config: Config,
+    version: int,
+    targets: Mapping[str, Mapping[str, int]],
+    listener_names: Mapping[int, str],
+    meters: Mapping[MeterKey, int],
+    slots: StableIds[SlotKey],
+) -> SnapshotSpec:
+    backend_index = {backend.name: index for index, backend in enumerate(config.backends)}
+    bits = {name: 1 << index for index, name in listener_names.items()}
+    routes = tuple(
+        _route(route, host, backend_index[route.backend], sum(bits[name] for name in route.listeners),
+               meters.get((route.name, route.backend), METER_OTHER))
+        for route in config.routes for host in route.hosts or ("",)
+    )  # fmt: skip
+    backends = tuple(_backend(backend, targets.get(backend.name, {}), slots) for backend in config.backends)
+    names = tuple(listener_names.get(index, "").encode() for index in range(max(listener_names, default=-1) + 1))
+    policy = _policy(config.policy, config.access_log.is_on)
+    return SnapshotSpec(version=version, policy=policy, routes=routes, backends=backends, listeners=names)
+
+
+def _route(route: Route, host: str, backend: int, listener_mask: int, meter: int) -> RouteSpec:
+    wildcard = host.startswith("*")
+    return RouteSpec(
+        host_kind=HOST_SUFFIX if wildcard else HOST_EXACT if host else HOST_ANY,
+        host=host.removeprefix("*").encode(),
+        path_kind=PATH_KINDS.index(route.path_kind),
+        path=route.path.encode(),
+        methods=tuple(method.encode() for method in route.methods),
+        headers=tuple(
+            HeaderMatchSpec(match.name.encode(), match.value.encode(), HEADER_KINDS.index(match.kind))
+            for match in route.headers
+        ),
+        listener_mask=listener_mask,
+        backend=backend,
+        meter=meter,
+        request_timeout_ns=route.retry.request_timeout_ns,
+        per_try_timeout_ns=route.retry.per_try_timeout_ns,
+        retry_connect=route.retry.retry_connect,
+        name=route.name.encode(),
+    )
+
+
+def _backend(backend: Backend, targets: Mapping[str, int], slots: StableIds[SlotKey]) -> BackendSpec:
+    endpoints = []
+    for address, weight in targets.items():
+        slot = slots.held[backend.name, address]
+        endpoints.append(EndpointSpec(slot, slots.generations[slot], weight, address))
+    upstream = backend.upstream
+    return BackendSpec(
+        name=backend.name.encode(),
+        endpoints=tuple(endpoints),
+        balancer=BALANCERS.index(upstream.balancer),
+        connect_timeout_ns=upstream.connect_timeout_ns,
+        ewma_default_ns=upstream.ewma_default_ns,
+        ewma_decay_ns=upstream.ewma_decay_ns,
+        ramp_ns=upstream.ramp_ns,
+        backoff_min_ns=upstream.backoff_min_ns,
+        backoff_max_ns=upstream.backoff_max_ns,
+        idle_timeout_ns=upstream.idle_timeout_ns,
+        max_connections=upstream.max_connections,
+        max_idle=upstream.max_idle,
+        max_pending=upstream.max_pending,
+    )
+
+
+def _policy(policy: Policy, access_log: bool) -> PolicySpec:
+    return PolicySpec(
+        head_bytes=policy.head_bytes,
+        line_bytes=policy.line_bytes,
+        field_line_bytes=policy.field_line_bytes,
+        fields=policy.fields,
+        header_timeout_ns=policy.header_timeout_ns,
+        idle_timeout_ns=policy.idle_timeout_ns,
+        stream_timeout_ns=policy.stream_timeout_ns,
+        linger_timeout_ns=policy.linger_timeout_ns,
+        max_connections=policy.max_connections,
+        keepalive_requests=policy.keepalive_requests,
+        via=policy.via.encode(),
+        via_response=policy.via_response,
+        forwarded=FORWARDED.index(policy.forwarded),
+        forwarded_replace=policy.forwarded_replace,
+        access_log=access_log,
+    )

@@ -1,0 +1,1 @@
+"""What the process says about itself: Prometheus text, the access log and the process log."""

@@ -1,0 +1,163 @@
+"""The access log: formats compiled for the core, and the thread that flushes lines to a file or standard output.
+
+A template is literal text with `{field}` and `{field:argument}`; `{{` and `}}` are braces. Names of fields are the
+core's (`LOG_FIELDS`). Workers write lines into rings; one daemon thread gathers them into big writes.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from fastmesh._core.spec import LogTemplateSpec
+
+if TYPE_CHECKING:
+    from fastmesh._core.bridge import LogRing
+
+ESCAPE_COMBINED = 0
+ESCAPE_JSON = 1
+
+# The combined format of Apache httpd ("%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\"") and nginx.
+COMBINED = (
+    "{client_addr} - - [{time_local}]"
+    ' "{method} {target} {version}" {status} {response_bytes} "{referer}" "{user_agent}"'
+)
+
+# Keys of the JSON format in the order of a line. Numbers are written bare, everything else as a string.
+JSON_FIELDS = (
+    "time_iso", "client_addr", "client_port", "listener", "method", "host", "target", "version", "status",
+    "request_bytes", "response_bytes", "duration_ms", "route", "upstream_addr", "upstream_ms", "retries", "fault",
+    "user_agent", "referer",
+)  # fmt: skip
+JSON_NUMBERS = frozenset(
+    ("client_port", "status", "request_bytes", "response_bytes", "duration_ms", "upstream_ms", "retries")
+)
+
+
+class TemplateError(ValueError):
+    """A template that cannot be compiled; the text names the place and the rule."""
+
+
+def compile_template(text: str, fields: Mapping[str, int]) -> LogTemplateSpec:
+    """`json`, `combined` or a template, for the core, which adds the newline.
+
+    Raises TemplateError for a lone brace, a field that `fields` does not name, or a missing or surplus argument.
+    """
+    if text == "json":
+        return LogTemplateSpec(tuple(_parts(_json_template(), fields)), ESCAPE_JSON)
+    template = COMBINED if text == "combined" else text
+    return LogTemplateSpec(tuple(_parts(template, fields)), ESCAPE_COMBINED)
+
+
+def _json_template() -> str:
+    pairs = (
+        f'"{name}":{{{name}}}' if name in JSON_NUMBERS else f'"{name}":"{{{name}}}"' for name in JSON_FIELDS
+    )
+    return "{{" + ",".join(pairs) + "}}"
+
+
+def _parts(template: str, fields: Mapping[str, int]) -> list[tuple[int, bytes]]:
+    parts: list[tuple[int, bytes]] = []
+    literal = ""
+    at = 0
+    while at < len(template):
+        char = template[at]
+        if template[at : at + 2] in ("{{", "}}"):
+            literal += char
+            at += 2
+        elif char == "{":
+            end = template.find("}", at)
+            if end < 0:
+                raise TemplateError(f'"{{" at position {at} has no "}}"; a brace itself is written "{{{{"')
+            if literal:
+                parts.append((0, literal.encode()))
+                literal = ""
+            parts.append(_field(template[at + 1 : end], fields))
+            at = end + 1
+        elif char == "}":
+            raise TemplateError(f'"}}" at position {at} closes nothing; a brace itself is written "}}}}"')
+        else:
+            literal += char
+            at += 1
+    if literal:
+        parts.append((0, literal.encode()))
+    return parts
+
+
+def _field(inside: str, fields: Mapping[str, int]) -> tuple[int, bytes]:
+    name, colon, argument = inside.partition(":")
+    number = fields.get(name)
+    if number is None:
+        raise TemplateError(f"no access-log field is called {name!r}; there are {', '.join(sorted(fields))}")
+    wants = name.endswith("header")
+    if wants and not argument:
+        raise TemplateError(f"field {name!r} needs a header name: {{{name}:x-request-id}}")
+    if colon and not wants:
+        raise TemplateError(f"field {name!r} takes no argument, not {argument!r}")
+    return number, argument.lower().encode()
+
+
+class AccessLog:
+    """Where the lines go. Owns one file descriptor whose number never changes: another file is put under it.
+
+    `log` is the process log. Methods are called from the loop's thread only.
+    """
+
+    def __init__(self, ring: "LogRing", log: Callable[..., None]) -> None:
+        self._ring = ring
+        self._log = log
+        self._path = ""
+        self._fd = -1
+        self._thread: threading.Thread | None = None
+        self._ended = 0  # errno that ended the flusher
+        self.failures = 0
+
+    def open(self, path: str) -> None:
+        """Writes to `path` ("-": standard output) from now on; starts the flusher when needed. Raises OSError."""
+        fd = os.dup(1) if path == "-" else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        if self._fd < 0:
+            self._fd = fd
+        else:
+            os.dup2(fd, self._fd, inheritable=False)
+            os.close(fd)
+        self._path = path
+        self._start()
+
+    def reopen(self) -> None:
+        """Opens the path again, for rotation; on failure the old file stays and the log says so."""
+        if self._fd < 0:
+            return
+        try:
+            self.open(self._path)
+        except OSError as error:
+            self.failures += 1
+            self._log("error", "access log not reopened", path=self._path, error=error.strerror)
+
+    def revive(self) -> None:
+        """Starts the flusher again after an error ended it (full disk, closed pipe). Lines meanwhile are dropped."""
+        if self._thread is not None and not self._thread.is_alive() and self._ended:
+            self.failures += 1
+            self._log("error", "access log interrupted", path=self._path, error=os.strerror(self._ended))
+            self._start()
+
+    def close(self, timeout_s: float) -> None:
+        """Flushes what the rings hold, ends the thread and closes the file."""
+        if self._thread is not None:
+            self._ring.stop()
+            self._thread.join(timeout_s)
+            if self._thread.is_alive():
+                return  # it may still write: its file stays open until the process ends
+            self._thread = None
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _start(self) -> None:
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._ended = 0
+        self._thread = threading.Thread(target=self._run, name="fastmesh-log", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self._ended = self._ring.run(self._fd)

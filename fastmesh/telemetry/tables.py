@@ -1,0 +1,64 @@
+"""What the core's counters and gauges are called in Prometheus, with their help texts and units.
+
+A number the core counts but this table does not know is shown all the same, under a name made from its own.
+"""
+
+from typing import NamedTuple
+
+
+class Meaning(NamedTuple):
+    """How one number of the core is shown."""
+
+    name: str
+    help: str
+    scale: float = 1  # factor to the unit the name ends in
+
+
+COUNTERS: dict[str, Meaning] = {
+    "accepted": Meaning("fastmesh_connections_accepted_total", "Client connections accepted."),
+    "closed": Meaning("fastmesh_connections_closed_total", "Client connections that ended."),
+    "refused": Meaning("fastmesh_connections_refused_total", "Client connections over the limit, answered 503."),
+    "accept_failures": Meaning("fastmesh_accept_failures_total", "Accepts that failed: no descriptor or memory."),
+    "client_aborts": Meaning("fastmesh_client_aborts_total", "Exchanges whose client went away."),
+    "header_timeouts": Meaning("fastmesh_header_timeouts_total", "Connections closed because a head took too long."),
+    "idle_closes": Meaning("fastmesh_idle_closes_total", "Keep-alive client connections closed for idleness."),
+    "connects": Meaning("fastmesh_worker_connects_total", "Upstream connections begun."),
+    "connect_failures": Meaning("fastmesh_worker_connect_failures_total", "Upstream connections that were not made."),
+    "reuses": Meaning("fastmesh_worker_reuses_total", "Exchanges sent on a pooled upstream connection."),
+    "upstream_closes": Meaning("fastmesh_pool_closed_by_upstream_total", "Pooled connections closed by the upstream."),
+    "upstream_evictions": Meaning("fastmesh_pool_evictions_total", "Pooled connections closed by the proxy."),
+    "retries": Meaning("fastmesh_worker_retries_total", "Requests sent once more."),
+    "tunnels": Meaning("fastmesh_tunnels_total", "Upgraded and CONNECT connections."),
+    "tunnel_bytes_in": Meaning("fastmesh_tunnel_received_bytes_total", "Bytes received from clients in tunnels."),
+    "tunnel_bytes_out": Meaning("fastmesh_tunnel_sent_bytes_total", "Bytes sent to clients in tunnels."),
+    "stale": Meaning("fastmesh_stale_handles_total", "Events and timers whose object was already gone (normal)."),
+    "buffers_full": Meaning("fastmesh_buffers_exhausted_total", "Times no buffer was free."),
+    "slab_full": Meaning("fastmesh_slab_exhausted_total", "Times no connection or exchange object was free."),
+    "events_dropped": Meaning("fastmesh_core_events_dropped_total", "Events for the process log that found no room."),
+}
+
+GAUGES: dict[str, Meaning] = {
+    "downstream": Meaning("fastmesh_open_connections", "Open client connections."),
+    "upstream": Meaning("fastmesh_upstream_open_connections", "Open upstream connections."),
+    "upstream_idle": Meaning("fastmesh_upstream_idle_connections", "Pooled upstream connections."),
+    "exchanges": Meaning("fastmesh_exchanges_in_flight", "Exchanges under way."),
+    "pending": Meaning("fastmesh_exchanges_pending", "Exchanges that wait for an upstream connection."),
+    "tunnels": Meaning("fastmesh_open_tunnels", "Open tunnels."),
+    "conn_slab": Meaning("fastmesh_slab_objects_in_use", "Connection objects in use."),
+    "buffers_small": Meaning("fastmesh_buffers_small_in_use", "Buffers of 16 KiB in use."),
+    "buffers_large": Meaning("fastmesh_buffers_large_in_use", "Buffers of 256 KiB in use."),
+    "snapshot": Meaning("fastmesh_worker_snapshot_version", "Snapshot the worker reads."),
+    "turn_ns": Meaning("fastmesh_loop_turn_seconds", "Length of the last loop turn.", 1e-9),
+    "turn_max_ns": Meaning("fastmesh_loop_turn_max_seconds", "Longest loop turn so far.", 1e-9),
+}
+
+
+def meaning(core_name: str, table: dict[str, Meaning], counts: bool) -> Meaning:
+    """How the core's number of that name is shown; made from the name when the table has none."""
+    known = table.get(core_name)
+    if known is not None:
+        return known
+    is_time = core_name.endswith("_ns")
+    base = f"{core_name[:-3]}_seconds" if is_time else core_name
+    words = core_name.removesuffix("_ns").replace("_", " ")
+    return Meaning(f"fastmesh_{base}{'_total' if counts else ''}", f"{words} of the worker.", 1e-9 if is_time else 1)
