@@ -10,7 +10,6 @@ import itertools
 import string
 import sys
 from collections.abc import Iterable
-from http import HTTPStatus
 from pathlib import Path
 
 HEADER = Path(__file__).resolve().parent.parent / "fastmesh" / "_core" / "ffi" / "tables.h"
@@ -33,9 +32,25 @@ FIELDS = (
 SLOTS = 64
 NAME_ROOM = 24
 
-# Registered since, or renamed from, what the oldest supported http.HTTPStatus says (IANA HTTP status code registry).
-REASONS = {104: "Upload Resumption Supported", 413: "Content Too Large", 414: "URI Too Long",
-           416: "Range Not Satisfiable", 418: "", 422: "Unprocessable Content"}  # fmt: skip
+# IANA HTTP status code registry, "Unassigned" and "Unused" left out.
+REASONS = {
+    100: "Continue", 101: "Switching Protocols", 102: "Processing", 103: "Early Hints",
+    104: "Upload Resumption Supported",
+    200: "OK", 201: "Created", 202: "Accepted", 203: "Non-Authoritative Information", 204: "No Content",
+    205: "Reset Content", 206: "Partial Content", 207: "Multi-Status", 208: "Already Reported", 226: "IM Used",
+    300: "Multiple Choices", 301: "Moved Permanently", 302: "Found", 303: "See Other", 304: "Not Modified",
+    305: "Use Proxy", 307: "Temporary Redirect", 308: "Permanent Redirect",
+    400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden", 404: "Not Found",
+    405: "Method Not Allowed", 406: "Not Acceptable", 407: "Proxy Authentication Required", 408: "Request Timeout",
+    409: "Conflict", 410: "Gone", 411: "Length Required", 412: "Precondition Failed", 413: "Content Too Large",
+    414: "URI Too Long", 415: "Unsupported Media Type", 416: "Range Not Satisfiable", 417: "Expectation Failed",
+    421: "Misdirected Request", 422: "Unprocessable Content", 423: "Locked", 424: "Failed Dependency",
+    425: "Too Early", 426: "Upgrade Required", 428: "Precondition Required", 429: "Too Many Requests",
+    431: "Request Header Fields Too Large", 451: "Unavailable For Legal Reasons",
+    500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable",
+    504: "Gateway Timeout", 505: "HTTP Version Not Supported", 506: "Variant Also Negotiates",
+    507: "Insufficient Storage", 508: "Loop Detected", 510: "Not Extended", 511: "Network Authentication Required",
+}  # fmt: skip
 
 
 def mix(name: str, a: int, b: int, c: int) -> int:
@@ -49,12 +64,6 @@ def multipliers() -> tuple[int, int, int]:
         if len({mix(name, a, b, c) for name in FIELDS}) == len(FIELDS):
             return a, b, c
     raise SystemExit("no perfect hash: raise SLOTS")
-
-
-def reasons() -> dict[int, str]:
-    """Reason phrase by status code, 100..599."""
-    found = {status.value: status.phrase for status in HTTPStatus} | REASONS
-    return {code: text for code, text in sorted(found.items()) if text and 100 <= code <= 599}
 
 
 def rows(values: Iterable[str], per_row: int) -> str:
@@ -87,8 +96,8 @@ def field_tables() -> list[str]:
 
 
 def reason_tables() -> list[str]:
-    known = reasons()
-    blob, offsets = "", {}
+    known, blob = REASONS, ""
+    offsets = {}
     for code, text in known.items():
         offsets[code] = len(blob)
         blob += text

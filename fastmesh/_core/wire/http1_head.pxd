@@ -82,6 +82,7 @@ ctypedef struct Http1Limits:
 ctypedef struct Http1Resume:
     u32 seen_bytes          # bytes that earlier calls have looked at
     u32 line_off            # where the incomplete line starts
+    u16 lines               # private: field lines read before it, and one; 0 while the start line is incomplete
 
 ctypedef struct Http1Head:
     u32 head_bytes          # all of the head, empty line included
@@ -90,7 +91,8 @@ ctypedef struct Http1Head:
     u32 target_off          # request: the whole target. response: the reason phrase
     u32 target_len
     u32 path_off            # request: path and query as sent to an origin ("/..." or "*"); empty for CONNECT and
-    u32 path_len            #   for an absolute target without path (which means "/", or "*" for OPTIONS)
+    u32 path_len            #   for an absolute target without path (which means "/", or "*" for OPTIONS). Absolute and
+                            #   no path but a query: begins at its "?" (an origin is sent "/" before it)
     u32 query_off           # offset of the first byte after '?', 0 when there is no query
     u32 authority_off       # request: the host[:port] to route by: of an absolute or authority target, else of Host
     u32 authority_len
@@ -103,7 +105,7 @@ ctypedef struct Http1Head:
     u8 method               # Method
     u8 form                 # TargetForm
     u8 minor                # 0 or 1 of HTTP/1.x (an HTTP/1.2+ minor is served as 1)
-    u8 framing              # Framing of a request; of a response see http1_response_framing
+    u8 framing              # Framing of a request (Content-Length: 0 is NONE); of a response see http1_response_framing
     u8 fault                # Http1Fault when a call answered BAD or LIMIT
     u8 max_forwards         # capped at 255
     u16 nfields

@@ -1,0 +1,15 @@
+# host[":" port] of targets and Host fields (RFC 3986 3.2, RFC 9110 4.2.1, RFC 9112 3.2).
+# Law: no userinfo, no empty host, no IPvFuture, no zone; a port is at most five digits and 65535, or empty.
+from fastmesh._core.base.types cimport u8, i32
+
+cdef enum:
+    PORT_NONE = -1          # no ":" or nothing after it
+
+ctypedef struct Authority:
+    size_t host_len         # bytes from the start; an IPv6 literal with its brackets
+    i32 port                # 0..65535 or PORT_NONE
+
+# Whether p[0 .. n) is one; fills out.
+cdef bint authority_parse(const u8* p, size_t n, Authority* out) noexcept nogil
+# RFC 3986 IPv6address, without brackets.
+cdef bint ipv6_valid(const u8* p, size_t n) noexcept nogil

@@ -1,0 +1,102 @@
+from fastmesh._core.base.types cimport u8, i32
+from fastmesh._core.ffi.simd cimport FM_CLASS_HOST, fm_class, fm_hex
+from fastmesh._core.wire.authority cimport PORT_NONE, Authority
+
+
+cdef bint ipv4_valid(const u8* p, size_t n) noexcept nogil:
+    """Four decimal octets without leading zeros (RFC 3986 IPv4address)."""
+    cdef size_t i = 0, digits
+    cdef int octet, value
+    for octet in range(4):
+        value = 0
+        digits = 0
+        while i < n and 0x30 <= p[i] <= 0x39 and digits < 3:
+            if digits == 1 and value == 0:
+                return False
+            value = value * 10 + (p[i] - 0x30)
+            digits += 1
+            i += 1
+        if digits == 0 or value > 255:
+            return False
+        if octet < 3:
+            if i >= n or p[i] != 0x2E:
+                return False
+            i += 1
+    return i == n
+
+
+cdef inline bint groups_fit(int groups, bint gap) noexcept nogil:
+    return groups < 8 if gap else groups == 8
+
+
+cdef bint ipv6_valid(const u8* p, size_t n) noexcept nogil:
+    cdef size_t i = 0, start
+    cdef int groups = 0
+    cdef bint gap = False
+    if n >= 2 and p[0] == 0x3A and p[1] == 0x3A:
+        gap = True
+        i = 2
+        if i == n:
+            return True
+    while groups < 8:
+        start = i
+        while i < n and fm_hex[p[i]] != 255 and i - start < 4:
+            i += 1
+        if i < n and p[i] == 0x2E:
+            groups += 2
+            return groups_fit(groups, gap) and ipv4_valid(p + start, n - start)
+        if i == start:
+            return False
+        groups += 1
+        if i == n:
+            return groups_fit(groups, gap)
+        if p[i] != 0x3A or i + 1 == n:
+            return False
+        i += 1
+        if p[i] == 0x3A:
+            if gap:
+                return False
+            gap = True
+            i += 1
+            if i == n:
+                return groups < 8
+    return False
+
+
+cdef size_t host_span(const u8* p, size_t n) noexcept nogil:
+    """Bytes of a valid host at p, 0 when there is none."""
+    cdef size_t i = 0
+    if p[0] == 0x5B:
+        while i < n and p[i] != 0x5D:
+            i += 1
+        return i + 1 if i < n and ipv6_valid(p + 1, i - 1) else 0
+    while i < n:
+        if fm_class[p[i]] & FM_CLASS_HOST:
+            i += 1
+        elif p[i] == 0x25 and n - i > 2 and fm_hex[p[i + 1]] != 255 and fm_hex[p[i + 2]] != 255:
+            i += 3
+        else:
+            break
+    return i
+
+
+cdef bint authority_parse(const u8* p, size_t n, Authority* out) noexcept nogil:
+    cdef size_t i
+    cdef i32 port = 0
+    out.port = PORT_NONE
+    out.host_len = host_span(p, n) if n else 0
+    i = out.host_len
+    if i == 0:
+        return False
+    if i == n:
+        return True
+    if p[i] != 0x3A or n - i > 6:
+        return False
+    if i + 1 == n:
+        return True
+    for i in range(i + 1, n):
+        if not 0x30 <= p[i] <= 0x39:
+            return False
+        port = port * 10 + (p[i] - 0x30)
+    out.port = port
+    return port <= 65535

@@ -1,0 +1,294 @@
+from libc.string cimport memset
+from fastmesh._core.base.status cimport AGAIN, BAD, LIMIT, OK
+from fastmesh._core.base.types cimport u8, u16, u32, u64
+from fastmesh._core.ffi.simd cimport (
+    fm_ctz64, fm_field_id, fm_is_token, fm_load_u16, fm_marks, fm_marks64, fm_marks_few,
+)
+from fastmesh._core.wire.headers cimport HEADERS_MAX, Field
+from fastmesh._core.wire.http1_fields cimport FieldFacts, fields_hop_by_hop, fields_settle, trailers_settle
+from fastmesh._core.wire.http1_head cimport (
+    FAULT_BARE_CR, FAULT_BARE_LF, FAULT_FIELD_NAME, FAULT_FIELD_VALUE, FAULT_HEAD_TOO_LONG, FAULT_LINE_TOO_LONG,
+    FAULT_NONE, FAULT_OBS_FOLD, FAULT_REQUEST_LINE, FAULT_STATUS_LINE, FAULT_TOO_MANY_FIELDS, FRAMING_CHUNKED,
+    FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_NONE, FRAMING_TUNNEL, METHOD_CONNECT, METHOD_HEAD, Http1Head, Http1Limits,
+    Http1Resume,
+)
+from fastmesh._core.wire.http1_line cimport request_line_parse, start_line_control, status_line_parse
+from fastmesh._core.wire.token cimport is_blank
+
+# How a verdict stays the same however the bytes come in: every fault has a place, the shortest prefix that shows it,
+# and the first place wins. A control byte shows at itself, a CR at the byte after it, a limit at the first byte over
+# it, the grammar of a line at its LF, and what the fields mean together (fields_settle) at the end of the head.
+# So a call that continues one only reads complete new lines, and the whole head is read once more at its end.
+
+cdef enum:
+    KIND_REQUEST = 0
+    KIND_RESPONSE
+    KIND_TRAILERS
+    EMPTY_LINES_MAX = 4     # before a request line (RFC 9112 2.2 says at least one)
+    CRLF = 0x0A0D           # as a little-endian load
+    NAME_MAX = 0xFFFF       # what Field.name_len holds
+
+# A walk over the marks of 64 bytes at a time, only ever forward.
+ctypedef struct Scan:
+    const u8* data
+    size_t n
+    size_t base             # where the current 64 bytes start
+    u64 ctl
+    u64 either              # ctl or colon
+
+# What one call works on.
+ctypedef struct Work:
+    Http1Head* head
+    Http1Resume* resume
+    const Http1Limits* limits
+    const u8* data
+    size_t n                # bytes there
+    size_t visible          # of them within limits.head_bytes
+    int kind
+
+
+cdef inline void scan_load(Scan* s, size_t base) noexcept nogil:
+    cdef fm_marks marks
+    cdef unsigned int early
+    s.base = base
+    if s.n - base >= 64:
+        marks = fm_marks64(s.data + base)
+    elif base >= 64:  # bound: the last 64 bytes; those before base are shifted out
+        early = <unsigned int>(64 - (s.n - base))
+        marks = fm_marks64(s.data + s.n - 64)
+        marks.ctl >>= early
+        marks.colon >>= early
+    else:
+        marks = fm_marks_few(s.data + base, s.n - base)
+    s.ctl = marks.ctl
+    s.either = marks.ctl | marks.colon
+
+
+cdef inline size_t scan_ctl(Scan* s, size_t pos) noexcept nogil:
+    """Where the first control byte at or after pos is; n when there is none."""
+    cdef u64 marks
+    while pos < s.n:
+        if pos - s.base >= 64:
+            scan_load(s, pos & ~<size_t>63)
+        marks = s.ctl >> (pos - s.base)
+        if marks:
+            return pos + fm_ctz64(marks)
+        pos = s.base + 64
+    return s.n
+
+
+cdef inline size_t scan_either(Scan* s, size_t pos) noexcept nogil:
+    """The same for a control byte or a colon."""
+    cdef u64 marks
+    while pos < s.n:
+        if pos - s.base >= 64:
+            scan_load(s, pos & ~<size_t>63)
+        marks = s.either >> (pos - s.base)
+        if marks:
+            return pos + fm_ctz64(marks)
+        pos = s.base + 64
+    return s.n
+
+
+cdef inline void scan_init(Scan* s, const u8* data, size_t n) noexcept nogil:
+    s.data = data
+    s.n = n
+    s.base = <size_t>0 - 64  # nothing loaded: every position is 64 or more past it
+
+
+cdef int refuse(Work* w, int status, u8 fault) noexcept nogil:
+    w.head.fault = fault
+    return status
+
+
+cdef int line_stopped(Work* w, size_t pos, size_t end, size_t line_end, u8 control) noexcept nogil:
+    """The line at pos has no CRLF at `end`, its first control byte: broken, over a limit, or not all here yet.
+
+    line_end: the first byte its limits forbid. control: the fault when the byte is neither CR nor LF.
+    """
+    cdef size_t stop = line_end if line_end < w.n else w.n
+    if end < stop and w.data[end] == 0x0A:
+        return refuse(w, BAD, FAULT_BARE_LF)
+    if end < stop and w.data[end] != 0x0D:
+        return refuse(w, BAD, control)
+    if end + 1 < stop:
+        return refuse(w, BAD, FAULT_BARE_CR)
+    if w.n > line_end:
+        if w.resume.lines == 0 and line_end < w.limits.head_bytes and w.kind != KIND_TRAILERS:
+            return refuse(w, LIMIT, FAULT_LINE_TOO_LONG)
+        return refuse(w, LIMIT, FAULT_HEAD_TOO_LONG)
+    w.resume.line_off = <u32>pos
+    w.resume.seen_bytes = <u32>end
+    return AGAIN
+
+
+cdef inline size_t line_limit(const Work* w, size_t pos, u32 bytes) noexcept nogil:
+    return pos + bytes if pos + bytes < w.limits.head_bytes else w.limits.head_bytes
+
+
+cdef inline bint line_whole(const Work* w, size_t end, size_t line_end) noexcept nogil:
+    return end + 2 <= line_end and end + 2 <= w.n and fm_load_u16(w.data + end) == CRLF
+
+
+cdef int start_line(Work* w, Scan* scan, size_t pos, size_t* after) noexcept nogil:
+    """Skips empty lines and reads the start line at pos; *after: where the first field line begins."""
+    cdef Http1Head* head = w.head
+    cdef size_t end, line_end
+    cdef bint request = w.kind == KIND_REQUEST
+    cdef u8 fault
+    while True:
+        line_end = line_limit(w, pos, w.limits.line_bytes)
+        end = scan_ctl(scan, pos)
+        if not line_whole(w, end, line_end):
+            return line_stopped(w, pos, end, line_end, start_line_control(w.data, pos, end, request))
+        if end != pos:
+            break
+        if not request or pos >= 2 * EMPTY_LINES_MAX:
+            return refuse(w, BAD, FAULT_REQUEST_LINE if request else FAULT_STATUS_LINE)
+        pos += 2
+    head.line_off = <u32>pos
+    head.line_bytes = <u32>(end + 2 - pos)
+    if request:
+        fault = request_line_parse(head, w.data, pos, end, w.n)
+    else:
+        fault = status_line_parse(head, w.data, pos, end)
+    after[0] = end + 2
+    return OK if fault == FAULT_NONE else refuse(w, BAD, fault)
+
+
+cdef inline bint field_line(Field* field, const u8* data, size_t pos, size_t colon, size_t end, size_t n) noexcept nogil:
+    """One field line, data[pos .. end) with its first colon at `colon` (`end` when there is none)."""
+    cdef size_t name = colon - pos, value = colon + 1
+    cdef u8 ident
+    if name == 0 or name > NAME_MAX or colon == end:
+        return False
+    ident = fm_field_id(data + pos, name)
+    if ident == 0 and not fm_is_token(data + pos, name, n - pos):
+        return False
+    while is_blank(data[value]):  # bound: the CR at data[end]
+        value += 1
+    while end > value and is_blank(data[end - 1]):
+        end -= 1
+    field.name_off = <u32>pos
+    field.value_off = <u32>value
+    field.value_len = <u32>(end - value)
+    field.name_len = <u16>name
+    field.id = ident
+    field.drop = <u8>((fields_hop_by_hop() >> ident) & 1)
+    return True
+
+
+cdef int field_lines(Work* w, Scan* scan, size_t pos, FieldFacts* facts) noexcept nogil:
+    """Field lines from pos to the empty line."""
+    cdef Http1Head* head = w.head
+    cdef Field* field
+    cdef size_t end, colon, line_end
+    cdef u32 most = w.limits.fields if w.limits.fields < HEADERS_MAX else <u32>HEADERS_MAX
+    cdef u32 bit
+    while True:
+        w.resume.lines = <u16>(head.nfields + 1)
+        line_end = line_limit(w, pos, w.limits.field_line_bytes)
+        colon = scan_either(scan, pos)
+        end = colon
+        if colon < w.visible and w.data[colon] == 0x3A:
+            end = scan_ctl(scan, colon)
+        if not line_whole(w, end, line_end):
+            return line_stopped(w, pos, end, line_end, FAULT_FIELD_NAME if end == colon else FAULT_FIELD_VALUE)
+        if end == pos:
+            head.head_bytes = <u32>(end + 2)
+            return OK
+        if head.nfields >= most:
+            return refuse(w, LIMIT, FAULT_TOO_MANY_FIELDS)
+        field = &head.fields[head.nfields]
+        if not field_line(field, w.data, pos, colon, end, w.n):
+            return refuse(w, BAD, FAULT_OBS_FOLD if is_blank(w.data[pos]) else FAULT_FIELD_NAME)
+        bit = <u32>1 << field.id
+        facts.repeated |= facts.seen & bit
+        facts.seen |= bit
+        facts.last[field.id] = head.nfields
+        head.nfields += 1
+        pos = end + 2
+
+
+cdef int message_walk(Work* w, FieldFacts* facts) noexcept nogil:
+    """From the incomplete line on (from the start of a new message) to the end of the head or of the bytes."""
+    cdef Scan scan
+    cdef size_t pos = w.resume.line_off
+    cdef int rc
+    scan_init(&scan, w.data, w.visible)
+    memset(w.head, 0, <size_t>(<u8*>&w.head.fields[0] - <u8*>w.head))
+    facts.seen = 0
+    facts.repeated = 0
+    if w.resume.lines:
+        w.head.nfields = <u16>(w.resume.lines - 1)
+    elif w.kind != KIND_TRAILERS:
+        rc = start_line(w, &scan, pos, &pos)
+        if rc != OK:
+            return rc
+    return field_lines(w, &scan, pos, facts)
+
+
+cdef bint nothing_new(Work* w) noexcept nogil:
+    """Whether the bytes since the last call end no line, break none and cross no limit."""
+    cdef Scan scan
+    cdef Http1Resume* resume = w.resume
+    cdef u32 bytes = w.limits.line_bytes if resume.lines == 0 else w.limits.field_line_bytes
+    if resume.seen_bytes == 0 or w.n > line_limit(w, resume.line_off, bytes):
+        return False
+    scan_init(&scan, w.data, w.visible)
+    if scan_ctl(&scan, resume.seen_bytes) < w.n:
+        return False
+    resume.seen_bytes = <u32>w.n
+    return True
+
+
+cdef inline int message_parse(Http1Head* head, Http1Resume* resume, const u8* data, size_t n,
+                              const Http1Limits* limits, int kind) noexcept nogil:
+    cdef Work w
+    cdef FieldFacts facts
+    cdef int rc
+    cdef bint resumed = resume.lines != 0 and resume.line_off != 0
+    w.head = head
+    w.resume = resume
+    w.limits = limits
+    w.data = data
+    w.n = n
+    w.visible = n if n < limits.head_bytes else limits.head_bytes
+    w.kind = kind
+    if nothing_new(&w):
+        return AGAIN
+    rc = message_walk(&w, &facts)
+    if rc == OK and resumed:
+        resume.line_off = 0
+        resume.lines = 0
+        rc = message_walk(&w, &facts)
+    if rc != OK:
+        return rc
+    if kind == KIND_TRAILERS:
+        trailers_settle(head, data)
+        return OK
+    head.fault = fields_settle(head, data, &facts, kind == KIND_REQUEST)
+    return OK if head.fault == FAULT_NONE else BAD
+
+
+cdef int http1_request_parse(Http1Head* head, Http1Resume* resume, const u8* data, size_t n,
+                             const Http1Limits* limits) noexcept nogil:
+    return message_parse(head, resume, data, n, limits, KIND_REQUEST)
+
+
+cdef int http1_response_parse(Http1Head* head, Http1Resume* resume, const u8* data, size_t n,
+                              const Http1Limits* limits) noexcept nogil:
+    return message_parse(head, resume, data, n, limits, KIND_RESPONSE)
+
+
+cdef int http1_trailers_parse(Http1Head* head, Http1Resume* resume, const u8* data, size_t n,
+                              const Http1Limits* limits) noexcept nogil:
+    return message_parse(head, resume, data, n, limits, KIND_TRAILERS)
+
+
+cdef u8 http1_response_framing(const Http1Head* head, u8 request_method) noexcept nogil:
+    if head.status == 101 or (request_method == METHOD_CONNECT and head.status // 100 == 2):
+        return FRAMING_TUNNEL
+    if request_method == METHOD_HEAD or head.status < 200 or head.status == 204 or head.status == 304:
+        return FRAMING_NONE
+    return head.framing
