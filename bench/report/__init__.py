@@ -1,0 +1,1 @@
+"""What was measured, so that a person would look at it."""
