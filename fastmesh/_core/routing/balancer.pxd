@@ -21,6 +21,7 @@ ctypedef struct EndpointState:
     i64 retry_ns         # when ENDPOINT_OUT
     u32 failures         # connect failures in a row
     u8 health            # EndpointHealth
+    u8 measured          # private: 0 until the first sample since it was new or came back
     # for io/upstream alone, kept here so that one lookup serves both
     u32 idle_head        # connection index of the newest pooled connection, 0xFFFFFFFF none
     u32 idle_count
@@ -33,16 +34,42 @@ ctypedef struct BalancerState:
     u64* cursors             # borrows: one per backend index for round_robin, reset at publish
     u32 cursor_capacity
 
-cdef int balancer_build(Snapshot* s) noexcept nogil     # compiled tables (weighted random, round robin)
+# How an endpoint is chosen:
+#   p2c_ewma       two distinct ones drawn evenly; the lower estimate * (in_flight + 1) / weight takes it, the first drawn on
+#                  a tie. One that was never measured stands at the backend's default, and takes the exchange when it is
+#                  idle and the other was measured: its first sample replaces the default instead of being worn in. An
+#                  estimate counts as at least 1/1024 of the default, so that in_flight still speaks against an endpoint
+#                  that takes exchanges and answers none. Room is left here for an estimate that rises while the oldest
+#                  exchange is already later than it.
+#   least_request  the same draw; the lower (in_flight + 1) / weight
+#   round_robin    the next number of a fixed walk through the weights (routing/weights): exact over one period
+#   random         a random number of the same table
+# Ramp: an endpoint's effective weight rises from 10% to 100% over ramp_ns after it came back or joined others that were
+# there already (a backend that is new as a whole does not ramp). round_robin and random pass a ramping endpoint over in
+# the same proportion.
+# Bounds: 8 draws (4 of pairs), then one pass over the backend's endpoints from a random one, which ends at the first that
+# is ready: only a backend that is out nearly as a whole is read whole.
+# Health: OUT after one failed connect, for backoff_min_ns doubled by each further failure up to backoff_max_ns, the last
+# quarter of it random. Concurrent failures of one outage count once. The pick that finds the time up makes it PROBING and
+# takes it, one pick alone; connected (or an answered exchange) makes it READY with a ramp, a failure OUT again. A probe
+# that is never decided (cancelled) may be repeated after the same wait, at least connect_timeout_ns.
+
+cdef int balancer_build(Snapshot* s) noexcept nogil     # compiled tables; OK or FULL (no memory)
 cdef void balancer_free(Snapshot* s) noexcept nogil
 # Makes worker state agree with a new snapshot: new slots (or generations) start fresh, others keep what they learnt.
+# Fresh is all of EndpointState: whoever pools connections of the old generation lets go of them first. Round robin starts
+# at a random place, so that workers do not march in step.
 cdef void balancer_adopt(BalancerState* b, const Snapshot* s, i64 now_ns) noexcept nogil
 # Index into s.endpoints, or PICK_NONE when all are out. `avoid`: an endpoint index not to take while another is ready
-# (the one that just failed), PICK_NONE for no wish. A pick of an endpoint whose retry time has come makes it PROBING.
+# (the one that just failed), PICK_NONE for no wish; with a wish no probe is made while one is ready.
+# A pick of an endpoint whose retry time has come makes it PROBING.
 cdef u32 balancer_pick(BalancerState* b, const Snapshot* s, u32 backend, u32 avoid, i64 now_ns) noexcept nogil
 # Counts of READY and not-READY endpoints, for the 503's text. Walks all; only on the error path and for metrics.
 cdef void balancer_count(const BalancerState* b, const Snapshot* s, u32 backend, u32* ready, u32* out) noexcept nogil
-# An exchange begins on an endpoint / ended: rtt_ns from sent to response head, ok = 0 counts as a slow sample.
+# An exchange begins on an endpoint (call it with the pick, before anything can adopt another snapshot) / ended. rtt_ns:
+# from sent to response head; < 0 when it ended before one and that says nothing about the endpoint.
+# ok = 0 counts as a slow sample whatever rtt_ns is: max(rtt, 2 * estimate, default), at most 100 * default (or rtt itself).
+# An end whose slot_gen is no longer the slot's is ignored: its count went with the old state.
 cdef void balancer_begin(BalancerState* b, u32 slot) noexcept nogil
 cdef void balancer_end(BalancerState* b, const Snapshot* s, u32 backend, u32 slot, u32 slot_gen, i64 rtt_ns, bint ok,
                        i64 now_ns) noexcept nogil
