@@ -7,7 +7,7 @@ names are those of `fastmesh._core.spec`, so that turning a Config into specs is
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -214,8 +214,8 @@ class Config(msgspec.Struct, frozen=True):
     metrics: Metrics = Metrics()
     process: Process = Process()
     file: str = ""  # path of the file that was read; empty: none
-    # Where values came from: name of a setting or path in the file ("routes[0].backend") -> "default", a variable's
-    # name, or "/etc/fastmesh.toml: routes[0].backend". A path that is missing is a default.
+    # Where values came from: name of a setting, or of a part as in "routes[0]" -> "default", "environment", or
+    # "/etc/fastmesh.toml: routes[0]". Parts beyond the settings: listeners, backends, routes, backends[i].endpoints.
     sources: Mapping[str, str] = MappingProxyType({})
 
     @property
@@ -234,3 +234,9 @@ class Config(msgspec.Struct, frozen=True):
             if backend.name == name:
                 return backend
         raise KeyError(name)
+
+    def public(self) -> dict[str, Any]:
+        """For the admin port: the effective configuration in the file's form, and sources; secrets are hidden."""
+        from fastmesh.config.describe import public  # which reads this module
+
+        return public(self)

@@ -1,0 +1,144 @@
+"""A configuration for people and programs to read: rows, a tree in the file's own form, Markdown.
+
+Law: loading `tree(config)` as a file gives the same configuration again, sources apart.
+"""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fastmesh.config.model import Config
+from fastmesh.config.problems import HIDDEN
+from fastmesh.config.settings import (
+    BACKEND_KEYS,
+    FILE_SETTINGS,
+    LISTENER_KEYS,
+    ROUTE_KEYS,
+    SECTIONS,
+    SETTINGS,
+    Setting,
+)
+from fastmesh.config.values import Key
+
+
+class Row(NamedTuple):
+    """One setting as `fastmesh env` shows it."""
+
+    name: str  # the variable
+    key: str  # in a file; "" when a file cannot say it
+    type: str
+    unit: str
+    default: str
+    value: str  # effective; secrets are hidden
+    source: str  # "default", "environment", or "PATH: KEY"
+    live: bool  # a reload applies it
+    group: str
+    doc: str
+
+
+def describe(config: Config) -> list[Row]:
+    """Every setting with its effective value and where that came from, in the order of the documentation."""
+    return [_row(setting, config) for setting in SETTINGS]
+
+
+def _row(setting: Setting, config: Config) -> Row:
+    return Row(
+        name=setting.variable,
+        key=setting.name if setting.in_file else "",
+        type=setting.type_text,
+        unit=setting.kind.unit,
+        default=setting.format(setting.default),
+        value=HIDDEN if setting.secret else setting.text_of(config),
+        source=config.sources.get(setting.name, "default"),
+        live=setting.live,
+        group=setting.group,
+        doc=setting.doc,
+    )
+
+
+def tree(config: Config) -> dict[str, Any]:
+    """The configuration as a file would say it; secrets are hidden."""
+    plain = {setting.name: _plain(setting, setting.of(config)) for setting in FILE_SETTINGS}
+    del plain["listen"], plain["upstream"]  # the sections below say it
+    plain["listeners"] = [
+        _item(LISTENER_KEYS, {"name": each.name, "address": each.address}) for each in config.listeners
+    ]
+    plain["backends"] = [
+        _item(BACKEND_KEYS, {"name": each.name, "endpoints": each.endpoints} | _local("upstream", "backend_key", each))
+        for each in config.backends
+    ]
+    plain["routes"] = [_item(ROUTE_KEYS, _route(each)) for each in config.routes]
+    return plain
+
+
+def _plain(key: Key, value: Any) -> Any:
+    return HIDDEN if key.secret else key.plain(value)
+
+
+def _item(keys: tuple[Key, ...], values: dict[str, Any]) -> dict[str, Any]:
+    return {key.name: _plain(key, values[key.name]) for key in keys if values.get(key.name) is not None}
+
+
+def _local(part: str, item_key: str, owner: Any) -> dict[str, Any]:
+    """Values of the settings that a backend or route has of its own, by their key in its item."""
+    return {
+        getattr(setting, item_key): msgspec.structs.asdict(getattr(owner, part))[setting.field.removeprefix(f"{part}.")]
+        for setting in SETTINGS
+        if getattr(setting, item_key)
+    }
+
+
+def _route(route: Any) -> dict[str, Any]:
+    path_key = {"exact": "path", "prefix": "path_prefix"}.get(route.path_kind)
+    lists = {name: getattr(route, name) or None for name in ("hosts", "methods", "headers", "listeners")}
+    path = {path_key: route.path} if path_key else {}
+    return {"name": route.name, "backend": route.backend} | lists | path | _local("retry", "route_key", route)
+
+
+def public(config: Config) -> dict[str, Any]:
+    """What the admin port's /config says: the effective configuration in the file's form, and every value's source."""
+    return {"file": config.file or None, "effective": tree(config), "sources": dict(config.sources)}
+
+
+def changed_at_start_only(old: Config, new: Config) -> list[str]:
+    """Variables of settings that differ and that a reload cannot apply: they need a restart."""
+    return [each.variable for each in SETTINGS if not each.live and each.of(old) != each.of(new)]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    return f"`{_cell(text)}`" if text else ""
+
+
+def settings_markdown() -> str:
+    """The table of all settings, by group: for the README and the documentation."""
+    rows = describe(Config())
+    lines = []
+    for group in dict.fromkeys(row.group for row in rows):
+        lines += ["", f"### {group}", "", "| Variable | Type | Unit | Default | Meaning |", "|---|---|---|---|---|"]
+        for row in rows:
+            if row.group == group:
+                doc = row.doc if row.live else f"{row.doc} Taken at start only."
+                unit = "" if row.unit == "-" else row.unit
+                lines.append(f"| `{row.name}` | {_cell(row.type)} | {unit} | {_code(row.default)} | {_cell(doc)} |")
+    return "\n".join(lines[1:]) + "\n"
+
+
+def _section_markdown(section: str) -> str:
+    lines = ["| Key | Type | Unit | Meaning |", "|---|---|---|---|"]
+    for key in SECTIONS[section]:
+        unit = "" if key.kind.unit == "-" else key.kind.unit
+        doc = f"{key.doc} Required." if key.required else key.doc
+        lines.append(f"| `{key.name}` | {_cell(key.type_text)} | {unit} | {_cell(doc)} |")
+    return "\n".join(lines) + "\n"
+
+
+def markdown() -> str:
+    """The page docs/configuration.md, whole."""
+    from fastmesh.config.page import PAGE
+
+    sections = {section: _section_markdown(section) for section in SECTIONS}
+    return PAGE.format(settings=settings_markdown(), **sections)

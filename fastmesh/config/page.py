@@ -1,0 +1,94 @@
+"""The words around the tables of docs/configuration.md; `fastmesh env --markdown` prints the page."""
+
+PAGE = """\
+# Configuration
+
+This page is made by `python -m fastmesh env --markdown`.
+
+One variable is enough: `FASTMESH_UPSTREAM=127.0.0.1:9000 fastmesh run`. Every setting is a variable; a file can say the
+same and more. `fastmesh env` shows every setting with its effective value and where that came from; `fastmesh check`
+says all that is wrong with the configuration and the machine at once.
+
+* A variable wins over the file, the file over the default. An empty variable counts as not set (`FASTMESH_VIA` apart).
+* A name that fastmesh does not know, whether of a variable `FASTMESH_...` or of a key in the file, is an error. The
+  variables that Kubernetes makes of a Service called `fastmesh` are not.
+* All errors are reported at once, with key, value, source and rule, and the exit code is 64.
+* The file is read again on SIGHUP and when it changes. A file with an error is refused and the old configuration stays.
+  Settings that are *taken at start only* need a restart.
+
+## Values
+
+| Type | Written as |
+|---|---|
+| duration | `250ms`, `15s`, `2m`, `1h`, also `us` and `ns`; a plain number is seconds. `off` where 0 switches off |
+| size | `64KiB`, `16k`, `1MiB`, or bytes; k, m and g count by 1024 |
+| integer | a whole number; `off` where 0 switches off |
+| switch | `on`, `off` (in a variable also `true`, `false`, `yes`, `no`, `1`, `0`; in a file `true`, `false`) |
+| address | `host:port`, `[IPv6]:port` or `unix:/path`; an IPv6 wildcard takes IPv6 only |
+| endpoints | addresses by comma, each maybe with `;weight=N`, N from 1 to 1000; in a file also a list |
+
+## Settings
+
+The key in a file is the variable's name without `FASTMESH_`, in lower case: `FASTMESH_HEAD_BYTES` is `head_bytes`.
+
+{settings}
+## The file
+
+TOML or YAML, by the name's ending: `.toml`, `.yaml`, `.yml`. YAML needs `pip install 'fastmesh[yaml]'`; its booleans
+are `true` and `false` only, so that `off` stays a word. `fastmesh check --schema` prints the JSON schema.
+
+```toml
+request_timeout = "30s"
+access_log = "json"
+
+[[listeners]]
+name = "public"
+address = "0.0.0.0:4143"
+
+[[backends]]
+name = "shop"
+endpoints = ["10.0.0.1:9000", {{ address = "10.0.0.2:9000", weight = 3 }}]
+connect_timeout = "500ms"
+
+[[backends]]
+name = "shop-canary"
+endpoints = ["10.0.0.3:9000"]
+
+[[routes]]
+name = "canary"
+hosts = ["shop.example", "*.shop.example"]
+path_prefix = "/v2"
+headers = {{ x-canary = "yes", authorization = true }}
+backend = "shop-canary"
+
+[[routes]]
+name = "shop"
+backend = "shop"
+```
+
+### `[[listeners]]`
+
+{listeners}
+`listen` is the short form of this list, and one file has one of the two. The first address of `listen` is the listener
+`default`, the second `default-2`, and so on. `FASTMESH_LISTEN` replaces the file's listeners.
+
+### `[[backends]]`
+
+{backends}
+A key that a backend does not say has the value of the setting: `idle_timeout`, `max_connections` and `max_idle` that of
+`upstream_idle_timeout`, `upstream_max_connections` and `upstream_max_idle`, others that of the same name.
+
+`upstream` is the short form of a backend called `default`, and one file has one of the two. `FASTMESH_UPSTREAM`
+replaces the endpoints of the file's backend `default`, whose other keys stay; without one it makes it.
+
+### `[[routes]]`
+
+{routes}
+All conditions of a route must hold. Where several routes match, the more specific one is taken: an exact host before a
+longer suffix before a shorter one before none, then an exact path before a longer prefix before none, then a route with
+methods, then more headers, then the order in the file.
+
+The route `default` sends everything to a backend. It is there of itself when the file has no routes and there is a
+backend `default` or only one backend, and when `upstream` is set and no route of the file sends to `default` or is
+called so.
+"""

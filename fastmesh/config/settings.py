@@ -1,0 +1,291 @@
+"""The table of settings: the one source of variables, file keys, bounds, messages, the JSON schema and documentation.
+
+A setting called `head_bytes` is the variable FASTMESH_HEAD_BYTES and the key `head_bytes` at the top of a file.
+Defaults are those of the structs in `model.py`. Some settings also stand in an item of `[[backends]]` or `[[routes]]`,
+for that item alone.
+"""
+
+from typing import Any
+
+from fastmesh.config.addresses import AddressKind, AdminAddress, Endpoints, Listen
+from fastmesh.config.matching import Headers, Hosts, Methods, Names, UrlPath, UrlPrefix
+from fastmesh.config.model import (
+    BALANCERS,
+    FORWARDED,
+    HISTOGRAM_DETAILS,
+    LOG_LEVELS,
+    NS_PER_SECOND,
+    Config,
+    Log,
+)
+from fastmesh.config.values import (
+    FILE_PATH,
+    NAME,
+    Choice,
+    Duration,
+    Integer,
+    Key,
+    Kind,
+    LogFormat,
+    Pseudonym,
+    Size,
+    Switch,
+)
+
+PREFIX = "FASTMESH_"
+MS = NS_PER_SECOND // 1000
+SECOND = NS_PER_SECOND
+HOUR = 3600 * SECOND
+DAY = 24 * HOUR
+MIB = 1 << 20
+
+
+class LogWords(Kind):
+    """level[,json]"""
+
+    type = "level[,json]"
+
+    def parse(self, key: Key, text: str) -> Log:
+        words = [word.strip().lower() for word in text.split(",")]
+        level = next((known for known in LOG_LEVELS if known == words[0]), None)
+        if level is None or words[1:] not in ([], ["json"], ["text"]):
+            raise ValueError(self.rule(key))
+        return Log(level, "json" in words)
+
+    def format(self, key: Key, value: Log) -> str:
+        return f"{value.level},json" if value.json else value.level
+
+    def rule(self, key: Key) -> str:
+        return f"must be one of {', '.join(LOG_LEVELS)}, followed by ,json for JSON lines"
+
+
+class Setting(Key, frozen=True, kw_only=True):
+    """One setting of the process."""
+
+    group: str  # heading in the documentation
+    field: str = ""  # where its value is in a Config: "policy.head_bytes"; "" for what makes backends and routes
+    live: bool = True  # a reload applies it; False: taken at start only
+    in_file: bool = True  # a file may say it
+    empty: bool = False  # an empty variable is a value; elsewhere it counts as not set
+    backend_key: str = ""  # its key in an item of [[backends]]
+    route_key: str = ""  # its key in an item of [[routes]]
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+    def of(self, config: Config) -> Any:
+        """Its effective value."""
+        if self.name == "upstream":
+            return next((b.endpoints for b in config.backends if b.name == "default"), ())
+        value: Any = config
+        for part in self.field.split("."):
+            value = getattr(value, part)
+        return value
+
+    @property
+    def default(self) -> Any:
+        return self.of(DEFAULTS)
+
+    def text_of(self, config: Config) -> str:
+        """Its effective value as environment text; "" for no upstream and no file."""
+        return self.format(self.of(config))
+
+    def local(self, name: str) -> Key:
+        """The same key as it stands in an item."""
+        return Key(name, self.kind, self.doc, self.minimum, self.maximum, self.zero_off, self.choices)
+
+
+DEFAULTS = Config()
+
+
+def _addresses() -> tuple[Setting, ...]:
+    return (
+        Setting("listen", Listen(), "Addresses that clients connect to; port 0 takes a free one.",
+                group="Addresses", field="listeners"),
+        Setting("upstream", Endpoints(), "Endpoints of the backend `default`, to which the route `default` sends "
+                "every request; each may end in `;weight=N`.", group="Addresses"),
+        Setting("admin", AdminAddress(0), "Address of /live, /ready, /metrics, /config and /endpoints; keep it on "
+                "loopback.", group="Addresses", field="admin", live=False),
+        Setting("config", FILE_PATH, "A .toml, .yaml or .yml file that says the same and more; variables win over it.",
+                group="Addresses", field="file", live=False, in_file=False),
+        Setting("backlog", Integer("connections"), "Connections the kernel holds until fastmesh accepts them, per "
+                "listener and worker; net.core.somaxconn cuts it.", 1, 1 << 20, group="Addresses",
+                field="process.backlog", live=False),
+    )  # fmt: skip
+
+
+def _timeouts() -> tuple[Setting, ...]:
+    group, kind = "Timeouts", Duration()
+    return (
+        Setting("header_timeout", kind, "From the first byte of a request head, or the accept, to the head's end; over "
+                "it 408.", MS, HOUR, group=group, field="policy.header_timeout_ns"),
+        Setting("idle_timeout", kind, "How long a client's keep-alive connection may wait for its next request.",
+                MS, DAY, group=group, field="policy.idle_timeout_ns"),
+        Setting("stream_timeout", kind, "How long an exchange may pass without a byte in either direction.",
+                MS, DAY, True, group=group, field="policy.stream_timeout_ns"),
+        Setting("request_timeout", kind, "From a request's head to the end of its response; over it 504.",
+                MS, DAY, True, group=group, field="retry.request_timeout_ns", route_key="request_timeout"),
+        Setting("per_try_timeout", kind, "From a request sent to an endpoint to the response head; over it 504.",
+                MS, DAY, True, group=group, field="retry.per_try_timeout_ns", route_key="per_try_timeout"),
+        Setting("connect_timeout", kind, "How long connecting to an endpoint may take.", MS, 5 * 60 * SECOND,
+                group=group, field="upstream.connect_timeout_ns", backend_key="connect_timeout"),
+        Setting("upstream_idle_timeout", kind, "How long an unused connection to an endpoint is kept; stay below the "
+                "server's own keep-alive timeout (5 s is common), so that it never closes one as a request is sent.",
+                MS, DAY, group=group, field="upstream.idle_timeout_ns", backend_key="idle_timeout"),
+        Setting("linger_timeout", kind, "How long a connection that is being closed is still read, so that the client "
+                "gets the answer instead of a reset.", MS, 60 * SECOND, group=group, field="policy.linger_timeout_ns"),
+        Setting("drain_timeout", kind, "From SIGTERM to exit at the latest; what is still open then is cut off.",
+                MS, DAY, group=group, field="process.drain_timeout_ns"),
+    )  # fmt: skip
+
+
+def _limits() -> tuple[Setting, ...]:
+    group = "Limits"
+    return (
+        Setting("head_bytes", Size(), "Start line, header fields and empty line of a message together; over it 431.",
+                1024, 256 << 10, group=group, field="policy.head_bytes"),
+        Setting("line_bytes", Size(), "A message's start line; over it 414. At most `head_bytes`.",
+                256, 256 << 10, group=group, field="policy.line_bytes"),
+        Setting("field_line_bytes", Size(), "One header field line; over it 431. At most `head_bytes`.",
+                256, 256 << 10, group=group, field="policy.field_line_bytes"),
+        Setting("fields", Integer("fields"), "Header fields of a message; over it 431.", 1, 1024,
+                group=group, field="policy.fields"),
+        Setting("max_connections", Integer("connections"), "Connections from clients, per worker; more wait in the "
+                "kernel.", 1, 1_000_000, group=group, field="policy.max_connections", live=False),
+        Setting("keepalive_requests", Integer("requests"), "Requests on one client connection before it is closed.",
+                1, 1_000_000_000, True, group=group, field="policy.keepalive_requests"),
+        Setting("upstream_max_connections", Integer("connections"), "Connections to one endpoint, per worker.",
+                1, 1_000_000, True, group=group, field="upstream.max_connections", backend_key="max_connections"),
+        Setting("upstream_max_idle", Integer("connections"), "Unused connections kept to one endpoint, per worker; 0 "
+                "uses each once.", 0, 1_000_000, group=group, field="upstream.max_idle", backend_key="max_idle"),
+        Setting("max_pending", Integer("requests"), "Requests of one backend that wait for a connection, per worker; "
+                "over it 503.", 0, 1_000_000, group=group, field="upstream.max_pending", backend_key="max_pending"),
+    )  # fmt: skip
+
+
+def _balancing() -> tuple[Setting, ...]:
+    group = "Load balancing"
+    return (
+        Setting("balancer", Choice(), "How an endpoint is chosen: the less loaded of two by latency, the one with the "
+                "fewest requests, in turn, or by chance; weights count in all.", choices=BALANCERS, group=group,
+                field="upstream.balancer", backend_key="balancer"),
+        Setting("retry_connect", Integer("endpoints"), "Further endpoints tried when one cannot be connected to.",
+                0, 10, group=group, field="retry.retry_connect", route_key="retry_connect"),
+        Setting("ewma_default", Duration(), "Latency assumed of an endpoint that was not measured yet.", MS // 10,
+                60 * SECOND, group=group, field="upstream.ewma_default_ns", backend_key="ewma_default"),
+        Setting("ewma_decay", Duration(), "Time in which a latency peak loses 63 % of its weight.", MS, HOUR,
+                group=group, field="upstream.ewma_decay_ns", backend_key="ewma_decay"),
+        Setting("ramp", Duration(), "Time in which a new or returned endpoint grows to its full share.", MS, HOUR, True,
+                group=group, field="upstream.ramp_ns", backend_key="ramp"),
+        Setting("backoff_min", Duration(), "How long an endpoint is left out after its first failed connect.", MS, HOUR,
+                group=group, field="upstream.backoff_min_ns", backend_key="backoff_min"),
+        Setting("backoff_max", Duration(), "How long at most, as that time doubles with every further failure.", MS,
+                DAY, group=group, field="upstream.backoff_max_ns", backend_key="backoff_max"),
+        Setting("resolve_interval", Duration(), "How often host names of endpoints are resolved again.", 100 * MS, DAY,
+                True, group=group, field="process.resolve_interval_ns"),
+    )  # fmt: skip
+
+
+def _headers() -> tuple[Setting, ...]:
+    group = "Header fields"
+    return (
+        Setting("via", Pseudonym(), "Name in the Via field of forwarded requests (RFC 9110 7.6.3); off: no Via.",
+                group=group, field="policy.via", empty=True),
+        Setting("via_response", Switch(), "Via in responses too.", group=group, field="policy.via_response"),
+        Setting("forwarded", Choice(), "Fields that tell the server of the client: X-Forwarded-For and -Proto, "
+                "Forwarded (RFC 7239), or both.", choices=FORWARDED, group=group, field="policy.forwarded"),
+        Setting("forwarded_replace", Switch(), "Leave out what the client itself sent in these fields.",
+                group=group, field="policy.forwarded_replace"),
+    )  # fmt: skip
+
+
+def _workers() -> tuple[Setting, ...]:
+    group = "Workers and memory"
+    return (
+        Setting("workers", Integer("threads"), "Threads that carry traffic.", 1, 256, group=group,
+                field="workers.count", live=False),
+        Setting("pin_cpus", Switch(), "Bind each worker to a CPU of its own.", group=group, field="workers.pin",
+                live=False),
+        Setting("connection_slots", Integer("connections"), "Room for connections of both sides, per worker; off: "
+                "twice `max_connections`.", 2, 4_000_000, True, group=group, field="workers.connection_slots",
+                live=False),
+        Setting("exchange_slots", Integer("requests"), "Requests in flight, per worker; off: `max_connections`.",
+                1, 4_000_000, True, group=group, field="workers.exchange_slots", live=False),
+        Setting("buffers", Integer("16 KiB buffers"), "Buffers for bytes on their way, per worker; memory is used only "
+                "once they are.", 16, 1_000_000, group=group, field="workers.buffers", live=False),
+        Setting("large_buffers", Integer("256 KiB buffers"), "Buffers for long bodies and large heads, per worker.",
+                4, 65536, group=group, field="workers.large_buffers", live=False),
+        Setting("endpoint_slots", Integer("endpoints"), "Endpoints of all backends together, those that just left "
+                "included.", 1, 65536, group=group, field="workers.endpoint_slots", live=False),
+        Setting("meter_blocks", Integer("label sets"), "Pairs of listener and route that metrics are kept for.",
+                1, 65536, group=group, field="workers.meter_blocks", live=False),
+        Setting("heartbeat_timeout", Duration(), "A worker whose loop stood still this long is reported.", 100 * MS,
+                HOUR, group=group, field="workers.heartbeat_timeout_ns"),
+        Setting("reload_interval", Duration(), "How often the file is looked at for a change; off: only on SIGHUP.",
+                10 * MS, DAY, True, group=group, field="process.reload_interval_ns"),
+    )  # fmt: skip
+
+
+def _logs() -> tuple[Setting, ...]:
+    group = "Logs and metrics"
+    return (
+        Setting("access_log", LogFormat(), "One line per request: off, `json`, `combined`, or a template such as "
+                "`{method} {target} {status}`.", group=group, field="access_log.format"),
+        Setting("access_log_path", FILE_PATH, "File the access log is appended to; `-` is standard output.",
+                group=group, field="access_log.path"),
+        Setting("access_log_ring", Size(power_of_two=True), "Room for lines not yet written, per worker; lines that do "
+                "not fit are dropped and counted.", 65536, 256 * MIB, group=group, field="access_log.ring_bytes",
+                live=False),
+        Setting("log", LogWords(), "Process log on standard error: its least level, and `,json` for JSON lines.",
+                group=group, field="log"),
+        Setting("metrics_endpoints", Switch(), "Series per endpoint in /metrics.", group=group,
+                field="metrics.endpoints"),
+        Setting("metrics_histogram", Choice(), "Buckets of the latency histogram: full (error at most 5 %), coarse "
+                "(powers of two) or off (sum and count).", choices=HISTOGRAM_DETAILS, group=group,
+                field="metrics.histogram"),
+    )  # fmt: skip
+
+
+SETTINGS: tuple[Setting, ...] = (
+    *_addresses(), *_timeouts(), *_limits(), *_balancing(), *_headers(), *_workers(), *_logs()
+)  # fmt: skip
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+BY_VARIABLE = {setting.variable: setting for setting in SETTINGS}
+FILE_SETTINGS = tuple(setting for setting in SETTINGS if setting.in_file)
+
+LISTENER_KEYS = (
+    Key("name", NAME, "Label of its metrics; routes may name it.", required=True),
+    Key("address", AddressKind(0), "Address that clients connect to; port 0 takes a free one.", required=True),
+)
+BACKEND_KEYS = (
+    Key("name", NAME, "Label of its metrics; routes name it.", required=True),
+    Key("endpoints", Endpoints(), "Where requests go: texts as in `upstream`, or tables of address and weight.",
+        required=True),
+    *(setting.local(setting.backend_key) for setting in SETTINGS if setting.backend_key),
+)  # fmt: skip
+ROUTE_KEYS = (
+    Key("name", NAME, "Label of its metrics.", required=True),
+    Key("backend", NAME, "Name of the backend that requests go to.", required=True),
+    Key("hosts", Hosts(), "Any of these hosts, exactly or by suffix (`*.example` is every name below example)."),
+    Key("path", UrlPath(), "Exactly this path."),
+    Key("path_prefix", UrlPrefix(), "This path and all below it: `/a` takes `/a` and `/a/b`, not `/ab`."),
+    Key("methods", Methods(), "Any of these methods."),
+    Key("headers", Headers(), "Each of these fields has the text, is there (true) or is not there (false)."),
+    Key("listeners", Names(), "Only requests that came in on these listeners."),
+    *(setting.local(setting.route_key) for setting in SETTINGS if setting.route_key),
+)  # fmt: skip
+SECTIONS: dict[str, tuple[Key, ...]] = {
+    "listeners": LISTENER_KEYS,
+    "backends": BACKEND_KEYS,
+    "routes": ROUTE_KEYS,
+}
+
+
+def settings_of(config_part: str, item_key: str) -> tuple[tuple[str, str], ...]:
+    """(key in an item, field of the struct) of the settings below `config_part` that an item may say itself."""
+    return tuple(
+        (getattr(setting, item_key), setting.field.partition(".")[2])
+        for setting in SETTINGS
+        if getattr(setting, item_key) and setting.field.startswith(config_part + ".")
+    )
