@@ -1,0 +1,88 @@
+"""Real programs as peers: nginx as origin, and running any server until its own pid ends."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+from types import TracebackType
+
+from tests.support import net
+from tests.support.wait import DEADLINE_S, until
+
+_NGINX = """
+daemon off;
+user root;
+worker_processes 1;
+pid {dir}/pid;
+error_log {dir}/error.log warn;
+events {{ worker_connections 2048; }}
+http {{
+    access_log off;
+    client_body_temp_path {dir}/body;
+    proxy_temp_path {dir}/proxy;
+    fastcgi_temp_path {dir}/fastcgi;
+    uwsgi_temp_path {dir}/uwsgi;
+    scgi_temp_path {dir}/scgi;
+    client_max_body_size 64m;
+    keepalive_requests 1000000;
+    {http}
+}}
+"""
+
+
+class Nginx:
+    """nginx in the foreground in a directory of its own. `http` is the inside of its http block; "LISTEN" in it becomes
+    the address. Ended by its pid."""
+
+    def __init__(self, http: str, files: dict[str, bytes] | None = None) -> None:
+        self._dir = tempfile.TemporaryDirectory(prefix="fm-nginx-")
+        self.root = pathlib.Path(self._dir.name)
+        self.address = f"127.0.0.1:{net.free_port()}"
+        (self.root / "www").mkdir()
+        for name, data in (files or {}).items():
+            (self.root / "www" / name).write_bytes(data)
+        text = http.replace("LISTEN", self.address).replace("ROOT", str(self.root / "www"))
+        (self.root / "nginx.conf").write_text(_NGINX.format(dir=self.root, http=text))
+        self.start()
+
+    def start(self) -> None:
+        """Starts it (again) on the same address."""
+        conf = str(self.root / "nginx.conf")
+        self.process = subprocess.Popen(
+            ["/usr/sbin/nginx", "-p", str(self.root), "-c", conf, "-e", str(self.root / "error.log")],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            until(self._answers, "nginx to listen")
+        except BaseException:
+            self.stop()
+            raise
+
+    def _answers(self) -> bool:
+        if self.process.poll() is not None:
+            raise RuntimeError(f"nginx ended: {(self.root / 'error.log').read_text()}")
+        try:
+            net.dial(self.address, timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """SIGTERM (fast shutdown: connections end at once), SIGKILL when that is not heard."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                os.kill(self.process.pid, signal.SIGKILL)
+                self.process.wait(DEADLINE_S)
+
+    def __enter__(self) -> "Nginx":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+        self._dir.cleanup()
