@@ -21,6 +21,7 @@ LEVELS = {
     "__main__": 5,
     "cli": 4,
     "app": 3,
+    "check": 3,
     "publish": 2,
     "workers": 2,
     "discovery": 2,

@@ -1,4 +1,4 @@
-"""A configuration for people and programs to read: rows, a tree in the file's own form, Markdown.
+"""A configuration as data to show: rows, and a tree in the file's own form.
 
 Law: loading `tree(config)` as a file gives the same configuration again, sources apart.
 """
@@ -14,7 +14,6 @@ from fastmesh.config.settings import (
     FILE_SETTINGS,
     LISTENER_KEYS,
     ROUTE_KEYS,
-    SECTIONS,
     SETTINGS,
     Setting,
 )
@@ -28,6 +27,7 @@ class Row(NamedTuple):
     key: str  # in a file; "" when a file cannot say it
     type: str
     unit: str
+    range: str  # "" where there are no bounds
     default: str
     value: str  # effective; secrets are hidden
     source: str  # "default", "environment", or "PATH: KEY"
@@ -47,6 +47,7 @@ def _row(setting: Setting, config: Config) -> Row:
         key=setting.name if setting.in_file else "",
         type=setting.type_text,
         unit=setting.kind.unit,
+        range=setting.kind.range(setting),
         default=setting.format(setting.default),
         value=HIDDEN if setting.secret else setting.text_of(config),
         source=config.sources.get(setting.name, "default"),
@@ -103,42 +104,3 @@ def public(config: Config) -> dict[str, Any]:
 def changed_at_start_only(old: Config, new: Config) -> list[str]:
     """Variables of settings that differ and that a reload cannot apply: they need a restart."""
     return [each.variable for each in SETTINGS if not each.live and each.of(old) != each.of(new)]
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _code(text: str) -> str:
-    return f"`{_cell(text)}`" if text else ""
-
-
-def settings_markdown() -> str:
-    """The table of all settings, by group: for the README and the documentation."""
-    rows = describe(Config())
-    lines = []
-    for group in dict.fromkeys(row.group for row in rows):
-        lines += ["", f"### {group}", "", "| Variable | Type | Unit | Default | Meaning |", "|---|---|---|---|---|"]
-        for row in rows:
-            if row.group == group:
-                doc = row.doc if row.live else f"{row.doc} Taken at start only."
-                unit = "" if row.unit == "-" else row.unit
-                lines.append(f"| `{row.name}` | {_cell(row.type)} | {unit} | {_code(row.default)} | {_cell(doc)} |")
-    return "\n".join(lines[1:]) + "\n"
-
-
-def _section_markdown(section: str) -> str:
-    lines = ["| Key | Type | Unit | Meaning |", "|---|---|---|---|"]
-    for key in SECTIONS[section]:
-        unit = "" if key.kind.unit == "-" else key.kind.unit
-        doc = f"{key.doc} Required." if key.required else key.doc
-        lines.append(f"| `{key.name}` | {_cell(key.type_text)} | {unit} | {_cell(doc)} |")
-    return "\n".join(lines) + "\n"
-
-
-def markdown() -> str:
-    """The page docs/configuration.md, whole."""
-    from fastmesh.config.page import PAGE
-
-    sections = {section: _section_markdown(section) for section in SECTIONS}
-    return PAGE.format(settings=settings_markdown(), **sections)

@@ -29,20 +29,20 @@ class Inspection(NamedTuple):
 def load(environ: Mapping[str, str]) -> Config:
     """The effective configuration of an environment and the file it names. Raises ConfigError with all problems."""
     config, problems = inspect(environ)
-    if not problems and not config.backends:
-        rule = "must be set, or a file (FASTMESH_CONFIG) must name backends: there is nowhere to send requests"
-        problems = (Problem(BY_NAME["upstream"].variable, "", ENVIRONMENT, rule),)
     if problems:
         raise ConfigError(problems)
     return config
 
 
-def inspect(environ: Mapping[str, str]) -> Inspection:
-    """Reads all sources and never raises; that there are no backends at all is not a problem here."""
+def inspect(environ: Mapping[str, str], require_backends: bool = True) -> Inspection:
+    """Reads all sources and never raises. `require_backends`: no backend at all is a problem, as it is to run."""
     reader = read(environ)
     assembly = _Assembly(reader)
     config = assembly.config()
     problems = (*reader.problems, *check(config, reader, assembly.places))
+    if require_backends and not problems and not config.backends:
+        rule = "must be set, or a file (FASTMESH_CONFIG) must name backends: there is nowhere to send requests"
+        problems = (Problem(BY_NAME["upstream"].variable, "", ENVIRONMENT, rule),)
     return Inspection(config, problems)
 
 

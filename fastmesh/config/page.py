@@ -24,7 +24,7 @@ says all that is wrong with the configuration and the machine at once.
 | size | `64KiB`, `16k`, `1MiB`, or bytes; k, m and g count by 1024 |
 | integer | a whole number; `off` where 0 switches off |
 | switch | `on`, `off` (in a variable also `true`, `false`, `yes`, `no`, `1`, `0`; in a file `true`, `false`) |
-| address | `host:port`, `[IPv6]:port` or `unix:/path`; an IPv6 wildcard takes IPv6 only |
+| address | `host:port`, `[IPv6]:port` or `unix:/path`; `[::]` takes IPv4 too |
 | endpoints | addresses by comma, each maybe with `;weight=N`, N from 1 to 1000; in a file also a list |
 
 ## Settings

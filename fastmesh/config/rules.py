@@ -17,8 +17,7 @@ _ORDERED = (
     ("backoff_min", "backoff_max"),
     ("per_try_timeout", "request_timeout"),
 )
-_LOOPBACK = {"inet": "127.", "inet6": "::1"}
-_WILDCARDS = {"inet": "0.0.0.0", "inet6": "::"}
+_LOOPBACK = ("127.", "::1")
 
 Places = dict[str, Place]
 
@@ -83,13 +82,19 @@ def _unique_names(reader: Reader) -> Iterator[Problem]:
 
 
 def _overlap(one: Address, other: Address) -> bool:
-    """Whether the kernel, or a reader of the configuration, could not tell whose a connection is."""
+    """Whether a connection could be meant for both."""
     if one.kind == "unix" or other.kind == "unix":
         return one == other
     if one.port != other.port or one.port == 0:
         return False
-    wildcard = _WILDCARDS.get(one.kind)
-    return one.host == other.host or (one.kind == other.kind and wildcard in (one.host, other.host))
+    return one.host == other.host or _covers(one, other) or _covers(other, one)
+
+
+def _covers(wildcard: Address, other: Address) -> bool:
+    """Whether `wildcard` is one that takes what comes to the other's host; [::] takes IPv4 too."""
+    if wildcard.host == "::":
+        return True
+    return wildcard.host == "0.0.0.0" and (other.kind == "inet" or other.host in ("::", "localhost"))
 
 
 def _listeners(config: Config, reader: Reader, places: Places) -> Iterator[Problem]:
@@ -143,12 +148,12 @@ def _loops(config: Config, backend: Backend, place: Place) -> Iterator[Problem]:
 def _is_own(endpoint: Address, listener: Address) -> bool:
     if endpoint == listener:
         return True
-    if listener.kind not in _WILDCARDS or listener.port != endpoint.port:
+    if "unix" in (listener.kind, endpoint.kind) or listener.port != endpoint.port:
         return False
-    is_wildcard = listener.host == _WILDCARDS[listener.kind]
-    if endpoint.host == "localhost":
-        return is_wildcard or listener.host.startswith(_LOOPBACK[listener.kind])
-    return is_wildcard and endpoint.kind == listener.kind and endpoint.host.startswith(_LOOPBACK[listener.kind])
+    is_local = endpoint.host == "localhost" or (endpoint.is_numeric and endpoint.host.startswith(_LOOPBACK))
+    if endpoint.host == "localhost" and listener.host in ("127.0.0.1", "::1"):
+        return True
+    return is_local and _covers(listener, endpoint)
 
 
 def _item(reader: Reader, section: str, place: Place) -> Item | None:

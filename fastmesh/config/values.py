@@ -54,6 +54,10 @@ class Kind:
         """What is lawful, as a clause that begins with "must"."""
         raise NotImplementedError
 
+    def range(self, key: "Key") -> str:
+        """The bounds for a table; "" where there are none."""
+        return ""
+
     def schema(self, key: "Key") -> dict[str, Any]:
         """JSON schema that accepts all that take() accepts."""
         return {"type": "string"}
@@ -131,6 +135,9 @@ class Number(Kind):
     def rule(self, key: Key) -> str:
         off = ', or "off"' if key.zero_off else ""
         return f"must be {self.noun} from {self.write(key.minimum)} to {self.write(key.maximum)}{self.notes}{off}"
+
+    def range(self, key: Key) -> str:
+        return f"{self.write(key.minimum)} to {self.write(key.maximum)}"
 
     def words(self, key: Key, pattern: str) -> dict[str, Any]:
         """Schema of the text form."""

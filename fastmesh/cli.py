@@ -1,0 +1,67 @@
+"""The command `fastmesh`: arguments only. What a command does is imported when it is the one asked for."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from fastmesh import __version__
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
+    """Runs one command and answers its exit code: 0, 64 for a wrong configuration, else what the command says."""
+    options = _parser().parse_args(arguments)
+    given = dict(os.environ if environ is None else environ)
+    if getattr(options, "config", None):
+        given["FASTMESH_CONFIG"] = options.config
+    code: int = options.command(options, given)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastmesh",
+        description="A service-mesh sidecar proxy. One variable is enough: FASTMESH_UPSTREAM=HOST:PORT fastmesh run",
+        epilog="Every setting is a variable; 'fastmesh env' lists them all.",
+    )
+    parser.add_argument("--version", action="version", version=f"fastmesh {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    file = argparse.ArgumentParser(add_help=False)
+    file.add_argument("--config", metavar="FILE", help="a configuration file, as FASTMESH_CONFIG names one")
+
+    run = commands.add_parser("run", parents=[file], help="run the proxy in the foreground until SIGTERM or SIGINT")
+    run.set_defaults(command=_run)
+    check = commands.add_parser("check", parents=[file], help="say all that is wrong with configuration and machine")
+    check.add_argument("--schema", action="store_true", help="print the JSON schema of the file instead")
+    check.set_defaults(command=_check)
+    env = commands.add_parser("env", parents=[file], help="every setting: type, unit, default, value, source")
+    form = env.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="as JSON")
+    form.add_argument("--markdown", dest="form", action="store_const", const="markdown", help="the documentation page")
+    env.set_defaults(command=_env)
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(command=_version)
+    return parser
+
+
+def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from fastmesh import app
+
+    return app.run(environ)
+
+
+def _check(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from fastmesh import check
+
+    return check.print_schema() if options.schema else check.run(environ)
+
+
+def _env(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    from fastmesh.config.render import print_env
+
+    return print_env(environ, options.form or "table")
+
+
+def _version(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    sys.stdout.write(f"fastmesh {__version__}\n")
+    return 0
