@@ -40,7 +40,8 @@ def run(arguments: argparse.Namespace) -> None:
     for name in what:
         for row in MEASURES[name](bench):
             rows.append(row)
-            shown = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
+            values = {k: v for k, v in row.items() if not isinstance(v, list)}
+            shown = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
             print(shown, file=sys.stderr, flush=True)
     result = {
         "card": taken_on,

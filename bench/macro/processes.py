@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 
 
@@ -112,21 +111,21 @@ class Process:
     def said(self) -> str:
         return self.log.read_text(errors="replace")[-2000:]
 
-    def wait_ready(self, port: int, path: str = "/") -> float:
+    def wait_ready(self, port: int, path: str = "/", within_s: float = 30) -> float:
         """Seconds from exec to the first 200 on the port. Raises RuntimeError when it ends or takes too long."""
-        deadline = self.begun_s + START_SECONDS
+        deadline = self.begun_s + within_s
         while time.perf_counter() < deadline:
             if self.popen.poll() is not None:
                 raise RuntimeError(f"{self.command[0]} ended with {self.popen.returncode}:\n{self.said()}")
             if answers_200(port, path):
                 return time.perf_counter() - self.begun_s
             time.sleep(0.0005)
-        raise RuntimeError(f"{self.command[0]} did not answer in {START_SECONDS:.0f} s:\n{self.said()}")
+        raise RuntimeError(f"{self.command[0]} did not answer in {within_s:.0f} s:\n{self.said()}")
 
     def stop(self) -> None:
         """Asks, waits, insists; returns when the session's processes are gone."""
         if self.popen.poll() is None:
-            self.popen.send_signal(signal.SIGTERM)
+            self.popen.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.popen.wait(STOP_SECONDS)
         for pid in self.pids():

@@ -1,4 +1,7 @@
-"""The one upstream of every measure: nginx with one worker, answers of a few sizes from memory."""
+"""The one upstream of every measure: nginx with one worker. Answers of a few sizes; /upload reads a body to its end.
+
+The echo module (part of Debian's nginx-light) is for /upload: nginx itself answers before it has read a body and closes.
+"""
 
 from pathlib import Path
 
@@ -8,6 +11,7 @@ SIZES = {"/": 100, "/1k": 1024, "/64k": 64 * 1024, "/10m": 10 * 1024 * 1024}
 
 CONFIG = """\
 daemon off;
+load_module /usr/lib/nginx/modules/ngx_http_echo_module.so;
 worker_processes 1;
 worker_rlimit_nofile 65536;
 pid {work}/nginx.pid;
@@ -30,6 +34,7 @@ http {{
     listen {port} backlog=4096;
     root {work}/files;
     location / {{ return 200 "{body}"; }}
+    location = /upload {{ client_body_buffer_size 11m; echo_read_request_body; echo_duplicate 1 "{body}"; }}
     location = /1k {{ }}
     location = /64k {{ }}
     location = /10m {{ }}

@@ -4,17 +4,33 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-# What a measure shows first and compares: the column whose ratio to the base peer is printed.
-MAIN = {"cpu": "cpu_us", "idle": "rss_mb", "start": "ready_ms"}
+Row = dict[str, Any]
+
 TITLES = {
     "cpu": "CPU per request, 50 keep-alive connections, 100-byte body",
     "idle": "Resident memory, idle",
     "start": "Exec to first 200",
+    "instructions": "User instructions per request (callgrind, difference of two run lengths)",
+    "close": "A new client connection for every request",
+    "bodies": "CPU per request by body size and direction",
+    "latency": "Latency from the intended send time, open loop",
+    "spin": "Latency with a spinning Python thread in the process",
+    "connections": "Memory of an idle keep-alive connection",
+    "endpoints": "CPU per request against the number of endpoints",
+    "routes": "CPU per request against the number of routes",
 }
+# The column that is compared between peers.
+MAIN = {
+    "idle": "rss_mb",
+    "start": "ready_ms",
+    "instructions": "user_instructions",
+    "latency": "p99_us",
+    "spin": "p99_us",
+    "connections": "idle_bytes",
+}
+VARIED = ("size", "direction", "rate", "spinning", "endpoints", "routes", "workers")
+HIDDEN = {"measure", "peer", "round", "requests", "histogram_us", *VARIED}
 BASES = ("floor", "nginx", "haproxy", "envoy")
-NOT_VALUES = {"measure", "peer", "round"}
-
-Row = dict[str, Any]
 
 
 def _number(value: float) -> str:
@@ -23,9 +39,12 @@ def _number(value: float) -> str:
 
 def _cell(values: list[float]) -> str:
     """Median and, where there are several, the lowest and highest."""
-    if len(values) == 1:
-        return _number(values[0])
-    return f"{_number(statistics.median(values))} ({_number(min(values))}-{_number(max(values))})"
+    if not values:
+        return "-"
+    median = _number(statistics.median(values))
+    if len(values) == 1 or min(values) == max(values):
+        return median
+    return f"{median} ({_number(min(values))}-{_number(max(values))})"
 
 
 def ratio(rows: Iterable[Row], column: str, peer: str, base: str) -> float | None:
@@ -38,35 +57,43 @@ def ratio(rows: Iterable[Row], column: str, peer: str, base: str) -> float | Non
     return statistics.median(pairs) if pairs else None
 
 
+def _variant(row: Row) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, row[name]) for name in VARIED if name in row)
+
+
 def table(rows: list[Row], main: str) -> list[str]:
-    peers = list(dict.fromkeys(row["peer"] for row in rows))
-    columns = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in NOT_VALUES]
-    bases = [base for base in BASES if base in peers]
-    lines = ["| | " + " | ".join([*columns, *(f"{main} / {base}" for base in bases)]) + " |"]
-    lines.append("|" + " --- |" * (len(columns) + len(bases) + 1))
-    for peer in peers:
-        cells = []
-        for column in columns:
-            values = [row[column] for row in rows if row["peer"] == peer and column in row]
-            cells.append(_cell(values) if values else "-")
-        for base in bases:
-            found = ratio(rows, main, peer, base)
-            cells.append(f"{found:.2f}" if found is not None else "-")
-        lines.append(f"| {peer} | " + " | ".join(cells) + " |")
+    """One line for every peer and variant, variants together so that peers are compared side by side."""
+    columns = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in HIDDEN]
+    bases = [base for base in BASES if any(row["peer"] == base for row in rows)]
+    varied = [name for name in VARIED if any(name in row for row in rows)]
+    head = [*varied, "", *columns, *(f"{main} / {base}" for base in bases)]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    for variant in dict.fromkeys(map(_variant, rows)):
+        alike = [row for row in rows if _variant(row) == variant]
+        for peer in dict.fromkeys(row["peer"] for row in alike):
+            cells = [f"{value}" for _, value in variant] + [peer]
+            cells += [_cell([r[name] for r in alike if r["peer"] == peer and name in r]) for name in columns]
+            ratios = [ratio(alike, main, peer, base) for base in bases]
+            cells += ["-" if found is None else f"{found:.2f}" for found in ratios]
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def render(result: dict[str, Any]) -> str:
+def head(result: dict[str, Any]) -> list[str]:
     card, arguments = result["card"], result["arguments"]
-    lines = [
+    return [
         f"{card['cpu']}, {card['cores']} cores, kernel {card['kernel']}, Python {card['python']}; commit "
         f"{card['commit'][:12]}{' with changes' if card['changed'] else ''}, {card['taken']}; "
-        f"{arguments['rounds']} interleaved rounds of {arguments['seconds']:g} s. Medians (lowest-highest); "
-        f"ratios are medians of the ratio within a round.",
+        f"{arguments['rounds']} interleaved rounds of {arguments['seconds']} s. Medians (lowest-highest); "
+        "ratios are medians of the ratio within a round.",
         "",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in card["peers"].items()) + ".",
     ]
+
+
+def render(result: dict[str, Any]) -> str:
+    lines = head(result)
     for measure in dict.fromkeys(row["measure"] for row in result["rows"]):
         rows = [row for row in result["rows"] if row["measure"] == measure]
-        lines += ["", f"### {TITLES.get(measure, measure)}", "", *table(rows, MAIN.get(measure, ""))]
+        lines += ["", f"### {TITLES.get(measure, measure)}", "", *table(rows, MAIN.get(measure, "cpu_us"))]
     return "\n".join(lines) + "\n"

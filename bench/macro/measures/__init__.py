@@ -1,0 +1,26 @@
+"""What is measured: name -> a function that yields rows."""
+
+from collections.abc import Callable, Iterator
+
+from bench.macro.measures.common import Bench, Row
+from bench.macro.measures.cpu import bodies, close, cpu
+from bench.macro.measures.footprint import connections, idle, startup
+from bench.macro.measures.instructions import instructions
+from bench.macro.measures.latency import latency, spin
+from bench.macro.measures.scale import endpoints, routes
+
+MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    "cpu": cpu,
+    "idle": idle,
+    "start": startup,
+    "instructions": instructions,
+    "close": close,
+    "bodies": bodies,
+    "latency": latency,
+    "spin": spin,
+    "connections": connections,
+    "endpoints": endpoints,
+    "routes": routes,
+}
+
+__all__ = ["MEASURES", "Bench", "Row"]
