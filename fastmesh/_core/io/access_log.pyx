@@ -6,7 +6,7 @@ from fastmesh._core.base.text cimport (
 )
 from fastmesh._core.ffi.atomic cimport atomic_load_ptr
 from fastmesh._core.io.fault cimport fault_row
-from fastmesh._core.io.state cimport EX_LOGGED, LISTENERS_MAX
+from fastmesh._core.io.state cimport LISTENERS_MAX
 from fastmesh._core.routing.balancer cimport PICK_NONE
 from fastmesh._core.routing.snapshot cimport ROUTE_NONE, Endpoint, Route, Snapshot
 from fastmesh._core.wire.headers cimport FIELD_REFERER, FIELD_USER_AGENT, Field
@@ -71,7 +71,6 @@ cdef void access_log_begin(Worker* w, Exchange* x, const u8* data) noexcept nogi
     cdef u32 i
     if w.log == NULL or template == NULL or buf_take(&w.pools, &x.log, BUFFER_SMALL) != OK:
         return
-    x.flags |= EX_LOGGED
     # A template swapped before the end of the exchange makes this line's texts meaningless: the line then says "-".
     buf_append(&x.log, <const u8*>&template, sizeof(void*))
     for i in range(template.count):
@@ -182,7 +181,7 @@ cdef void write_line(Worker* w, Line* line) noexcept nogil:
 cdef void access_log_end(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
     cdef Line line
     line.down = down
-    line.kept = &x.log
+    line.kept = &x.log if x.log.data != NULL else NULL
     line.kept_off = 0
     line.route = x.route if x.version == w.snap.version else ROUTE_NONE
     line.slot = x.slot if x.endpoint != PICK_NONE else PICK_NONE

@@ -108,7 +108,6 @@ cdef enum ExchangeFlag:
     EX_IDEMPOTENT = 2048
     EX_COUNTED = 4096       # balancer_begin was called and balancer_end is owed
     EX_CONTINUE = 8192      # the client waits for 100 (Continue)
-    EX_LOGGED = 16384       # log holds the request's part of its line
 
 ctypedef struct Exchange:
     u32 generation          # SlabHeader
@@ -202,7 +201,7 @@ ctypedef struct Worker:
     u8 stopping
     i64 now_ns              # clock of this turn
     i64 wall_ns             # same moment, realtime
-    i64 date_at_ns          # when `date` was made
+    i64 date_until_ns       # when `date` is out of date, by the clock of now_ns
     u8 date[32]             # IMF-fixdate
     Shared* shared          # borrows the publisher, kept alive by the bridge
     Snapshot* snap          # shares epoch: adopted at the start of a turn

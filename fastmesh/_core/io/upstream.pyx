@@ -176,7 +176,7 @@ cdef void upstream_give(Worker* w, Conn* c) noexcept nogil:
     cdef EndpointState* state = state_of(w, c)
     cdef const Backend* backend
     c.exchange = 0
-    if state == NULL or w.draining or not is_silent(w, c):
+    if state == NULL or w.waiting[c.slot].backend == PICK_NONE or w.draining or not is_silent(w, c):
         upstream_close(w, c, 0)
         return
     backend = &w.snap.backends[w.waiting[c.slot].backend]

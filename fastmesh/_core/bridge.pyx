@@ -1,0 +1,618 @@
+"""The only Python-facing module of the core: objects that own a worker, the published snapshots and the access log.
+
+Its typed contract is bridge.pyi.
+"""
+
+import socket
+import struct
+
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from fastmesh._core.base.histogram cimport HISTOGRAM_BUCKETS, histogram_bound_ns
+from fastmesh._core.base.meter cimport METER_CODES, METER_FAULTS, Block as CoreBlock, EndpointMeter as CoreEndpoint
+from fastmesh._core.base.ring cimport Ring, ring_consume, ring_free, ring_init, ring_peek, ring_read
+from fastmesh._core.base.status cimport OK
+from fastmesh._core.base.types cimport i64, u8, u16, u32, u64
+from fastmesh._core.ffi.atomic cimport (
+    atomic_load_ptr, atomic_load_u64, atomic_store_ptr, atomic_store_u64, meter_read,
+)
+from fastmesh._core.ffi.linux cimport (
+    EAGAIN, EINTR, sys_eventfd, sys_eventfd_clear, sys_eventfd_signal, sys_close, sys_wait_readable, sys_write,
+    sys_writev2,
+)
+from fastmesh._core.ffi.poison cimport FM_PROFILE
+from fastmesh._core.io.access_log cimport LOG_PARTS_MAX, LogTemplate
+from fastmesh._core.io.fault cimport FAULT_COUNT, fault_row
+from fastmesh._core.io.state cimport (
+    COMMAND_ADD_LISTENER, COMMAND_DRAIN, COMMAND_REMOVE_LISTENER, COMMAND_STOP, COMMAND_WAKE, HEAD_BYTES_MAX,
+    LISTENERS_MAX, Command, Event as CoreEvent, Shared, Worker as CoreWorker,
+)
+from fastmesh._core.io.worker cimport worker_command, worker_free, worker_init, worker_run
+from fastmesh._core.routing.snapshot cimport (
+    Backend, Endpoint, HeaderMatch, Policy, Route, Snapshot, snapshot_free, snapshot_new, snapshot_seal, snapshot_text,
+)
+from fastmesh._core.wire.headers cimport HEADERS_MAX
+
+cdef enum:
+    WORKERS_MAX = 256
+    LOG_FLUSH_MS = 200          # lines wait at most about this long
+    LOG_RING_MIN = 65536        # one line always fits
+    NO_TEXT = 0xFFFFFFFF
+
+PROFILE = (<bytes>FM_PROFILE).decode()
+METHODS = (b"", b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH")
+COUNTERS = (
+    "accepted", "closed", "refused", "accept_failures", "client_aborts", "header_timeouts", "idle_closes", "connects",
+    "connect_failures", "reuses", "upstream_closes", "upstream_evictions", "retries", "tunnels", "tunnel_bytes_in",
+    "tunnel_bytes_out", "stale", "buffers_full", "slab_full", "events_dropped",
+)
+GAUGES = (
+    "downstream_connections", "upstream_connections", "upstream_idle", "exchanges", "pending", "tunnels", "conn_slab",
+    "buffers_small", "buffers_large", "snapshot_version", "turn_ns", "turn_max_ns",
+)
+EVENTS = ("endpoint_out", "endpoint_ready", "accept_paused", "listener_failed", "drained")
+LOG_FIELDS = {
+    "client_addr": 1, "client_port": 2, "time_local": 3, "time_iso": 4, "status": 5, "request_bytes": 6,
+    "response_bytes": 7, "duration_ms": 8, "duration_us": 9, "upstream_addr": 10, "upstream_ms": 11, "listener": 12,
+    "route": 13, "fault": 14, "retries": 15, "method": 32, "target": 33, "version": 34, "host": 35, "user_agent": 36,
+    "referer": 37, "header": 38,
+}
+FAULTS = tuple((<bytes>fault_row(i).name).decode() for i in range(FAULT_COUNT))
+HISTOGRAM_BOUNDS_NS = tuple(histogram_bound_ns(i) for i in range(HISTOGRAM_BUCKETS - 1)) + (0,)
+
+
+class Block:
+    """One (listener, route) label set of one worker, copied at the moment of the call."""
+
+    __slots__ = ("listener", "meter", "requests", "request_bytes", "response_bytes", "retries", "duration_sum_ns",
+                 "codes", "durations", "faults")
+
+
+class EndpointMeter:
+    """What one worker knows of one endpoint, copied at the moment of the call."""
+
+    __slots__ = ("slot", "slot_gen", "requests", "failures", "connects", "reuses", "connect_failures", "in_flight",
+                 "ewma_ns", "state", "connections", "idle")
+
+
+class Event:
+    """Something the process log should say."""
+
+    __slots__ = ("kind", "slot", "error", "value")
+
+
+def pack_address(address: str) -> bytes:
+    """The struct sockaddr of "1.2.3.4:80", "[::1]:80" or "unix:/path". Raises ValueError."""
+    if address.startswith("unix:"):
+        path = address[5:].encode()
+        if not 0 < len(path) < 108:
+            raise ValueError(f"unix socket path of {len(path)} bytes: must be 1 to 107")
+        return struct.pack("=H", socket.AF_UNIX) + path + b"\0"
+    host, _, port = address.rpartition(":")
+    try:
+        number = int(port)
+        if not 0 < number < 65536:
+            raise ValueError
+        if host.startswith("["):
+            packed = socket.inet_pton(socket.AF_INET6, host[1:-1])
+            return struct.pack("=H", socket.AF_INET6) + struct.pack("!HI16sI", number, 0, packed, 0)
+        packed = socket.inet_pton(socket.AF_INET, host)
+        return struct.pack("=H", socket.AF_INET) + struct.pack("!H4s8x", number, packed)
+    except (OSError, ValueError):
+        raise ValueError(f"not a numeric address: {address!r}") from None
+
+
+cdef u32 put_text(Snapshot* s, bytes text) except? NO_TEXT:
+    cdef u32 at = snapshot_text(s, <const u8*><char*>text, <u32>len(text))
+    if at == <u32>NO_TEXT:
+        raise ValueError("snapshot text does not fit")
+    return at
+
+
+cdef int fill_policy(Snapshot* s, spec) except -1:
+    cdef Policy* p = &s.policy
+    if not 64 <= spec.head_bytes <= HEAD_BYTES_MAX:
+        raise ValueError(f"head_bytes {spec.head_bytes}: must be 64 to {HEAD_BYTES_MAX}")
+    if not 1 <= spec.fields <= HEADERS_MAX:
+        raise ValueError(f"fields {spec.fields}: must be 1 to {HEADERS_MAX}")
+    p.http1.head_bytes = spec.head_bytes
+    p.http1.line_bytes = spec.line_bytes
+    p.http1.field_line_bytes = spec.field_line_bytes
+    p.http1.fields = spec.fields
+    p.header_timeout_ns = spec.header_timeout_ns
+    p.idle_timeout_ns = spec.idle_timeout_ns
+    p.stream_timeout_ns = spec.stream_timeout_ns
+    p.linger_timeout_ns = spec.linger_timeout_ns
+    p.max_connections = spec.max_connections
+    p.keepalive_requests = spec.keepalive_requests
+    p.via_off = put_text(s, spec.via)
+    p.via_len = <u32>len(spec.via)
+    p.via_response = spec.via_response
+    p.forwarded = spec.forwarded
+    p.forwarded_replace = spec.forwarded_replace
+    p.access_log = spec.access_log
+    return 0
+
+
+cdef int fill_route(Snapshot* s, u32 index, spec, u32* header) except -1:
+    cdef Route* r = &s.routes[index]
+    cdef HeaderMatch* match
+    r.host_kind = spec.host_kind
+    r.host_off = put_text(s, spec.host)
+    r.host_len = <u16>len(spec.host)
+    r.path_kind = spec.path_kind
+    r.path_off = put_text(s, spec.path)
+    r.path_len = <u16>len(spec.path)
+    r.methods = 0
+    for method in spec.methods:
+        r.methods |= <u16>(1 << (METHODS.index(method) if method in METHODS[1:] else 0))
+    r.header_first = header[0]
+    r.header_count = <u32>len(spec.headers)
+    for want in spec.headers:
+        match = &s.headers[header[0]]
+        match.name_off = put_text(s, want.name)
+        match.name_len = <u16>len(want.name)
+        match.value_off = put_text(s, want.value)
+        match.value_len = <u16>len(want.value)
+        match.kind = want.kind
+        header[0] += 1
+    if not 0 <= spec.backend < <int>s.backend_count:
+        raise ValueError(f"route names backend {spec.backend} of {s.backend_count}")
+    r.listener_mask = spec.listener_mask
+    r.backend = spec.backend
+    r.meter = spec.meter
+    r.request_timeout_ns = spec.request_timeout_ns
+    r.per_try_timeout_ns = spec.per_try_timeout_ns
+    r.retry_connect = spec.retry_connect
+    r.name_off = put_text(s, spec.name)
+    r.name_len = <u32>len(spec.name)
+    r.order = index
+    return 0
+
+
+cdef int fill_endpoint(Snapshot* s, u32 index, spec) except -1:
+    cdef Endpoint* e = &s.endpoints[index]
+    cdef bytes packed = pack_address(spec.address)
+    cdef bytes name = spec.address.encode()
+    if spec.weight < 1 or spec.slot_gen < 1:
+        raise ValueError(f"endpoint {spec.address}: weight and generation must be at least 1")
+    # A sockaddr is read as a struct: it starts where a struct may.
+    while s.blob_len % 8:
+        put_text(s, b"\0")
+    e.address_off = put_text(s, packed)
+    e.address_len = <u32>len(packed)
+    e.name_off = put_text(s, name)
+    e.name_len = <u32>len(name)
+    e.slot = spec.slot
+    e.slot_gen = spec.slot_gen
+    e.weight = spec.weight
+    return 0
+
+
+cdef int fill_backend(Snapshot* s, u32 index, spec, u32* endpoint) except -1:
+    cdef Backend* b = &s.backends[index]
+    b.name_off = put_text(s, spec.name)
+    b.name_len = <u32>len(spec.name)
+    b.endpoint_first = endpoint[0]
+    b.endpoint_count = <u32>len(spec.endpoints)
+    for each in spec.endpoints:
+        fill_endpoint(s, endpoint[0], each)
+        endpoint[0] += 1
+    b.balancer = spec.balancer
+    b.connect_timeout_ns = spec.connect_timeout_ns
+    b.ewma_default_ns = spec.ewma_default_ns
+    b.ewma_decay_ns = spec.ewma_decay_ns
+    b.ramp_ns = spec.ramp_ns
+    b.backoff_min_ns = spec.backoff_min_ns
+    b.backoff_max_ns = spec.backoff_max_ns
+    b.idle_timeout_ns = spec.idle_timeout_ns
+    b.max_connections = spec.max_connections
+    b.max_idle = spec.max_idle
+    b.max_pending = spec.max_pending
+    return 0
+
+
+def _text_bytes(spec) -> int:
+    """Bytes of text a snapshot needs, with room to align every address."""
+    total = len(spec.policy.via) + sum(len(name) for name in spec.listeners)
+    for route in spec.routes:
+        total += len(route.host) + len(route.path) + len(route.name)
+        total += sum(len(match.name) + len(match.value) for match in route.headers)
+    for backend in spec.backends:
+        total += len(backend.name) + sum(2 * len(each.address) + 64 for each in backend.endpoints)
+    return total
+
+
+cdef Snapshot* build(spec) except NULL:
+    cdef u32 index, header = 0, endpoint = 0
+    cdef Snapshot* s
+    if len(spec.listeners) > LISTENERS_MAX:
+        raise ValueError(f"{len(spec.listeners)} listeners: at most {LISTENERS_MAX}")
+    s = snapshot_new(<u32>len(spec.routes), <u32>len(spec.backends),
+                     <u32>sum(len(backend.endpoints) for backend in spec.backends),
+                     <u32>sum(len(route.headers) for route in spec.routes), <u32>_text_bytes(spec))
+    if s == NULL:
+        raise MemoryError
+    try:
+        s.version = spec.version
+        fill_policy(s, spec.policy)
+        for index, name in enumerate(spec.listeners):
+            s.listener_off[index] = put_text(s, name)
+            s.listener_len[index] = <u32>len(name)
+        for index, backend in enumerate(spec.backends):
+            fill_backend(s, index, backend, &endpoint)
+        for index, route in enumerate(spec.routes):
+            fill_route(s, index, route, &header)
+        if snapshot_seal(s) != OK:
+            raise MemoryError
+    except BaseException:
+        snapshot_free(s)
+        raise
+    return s
+
+
+cdef class Publisher:
+    """Holds the current snapshot of all workers; frees an old one when every running worker has left it."""
+
+    cdef Shared* shared
+    cdef list old               # (version, address) of snapshots that a worker may still read
+
+    def __cinit__(self, int workers):
+        if not 1 <= workers <= WORKERS_MAX:
+            raise ValueError(f"{workers} workers: must be 1 to {WORKERS_MAX}")
+        self.old = []
+        self.shared = <Shared*>calloc(1, sizeof(Shared))
+        if self.shared == NULL:
+            raise MemoryError
+        self.shared.workers = <u32>workers
+
+    def __dealloc__(self):
+        if self.shared == NULL:
+            return
+        for _, address in self.old:
+            snapshot_free(<Snapshot*><size_t>address)
+        snapshot_free(<Snapshot*>self.shared.snapshot)
+        free(self.shared); self.shared = NULL
+
+    def publish(self, spec):
+        """Compile and publish; returns the version. Raises ValueError and keeps the old one when the spec is impossible."""
+        cdef Snapshot* before = <Snapshot*>self.shared.snapshot
+        cdef Snapshot* s
+        if before != NULL and spec.version <= before.version:
+            raise ValueError(f"version {spec.version} is not above {before.version}")
+        s = build(spec)
+        atomic_store_ptr(&self.shared.snapshot, s)
+        if before != NULL:
+            self.old.append((before.version, <size_t>before))
+        self.retired()
+        return s.version
+
+    def version(self):
+        """Version of the published snapshot; 0: none yet."""
+        cdef Snapshot* s = <Snapshot*>self.shared.snapshot
+        return s.version if s != NULL else 0
+
+    def retired(self):
+        """Old snapshots not yet freed; calling it frees those that can be."""
+        cdef u64 oldest = <u64>-1
+        cdef u64 adopted
+        cdef u32 i
+        for i in range(self.shared.workers):
+            adopted = atomic_load_u64(&self.shared.adopted[i])
+            if adopted < oldest:
+                oldest = adopted
+        left = []
+        for version, address in self.old:
+            if version < oldest:
+                snapshot_free(<Snapshot*><size_t>address)
+            else:
+                left.append((version, address))
+        self.old = left
+        return len(left)
+
+
+cdef class LogRing:
+    """The access log of all workers: one ring each, one flusher."""
+
+    cdef Ring* rings            # owns
+    cdef u32 count
+    cdef int wake_fd
+    cdef u64 fd                 # shares release/acquire: where lines go
+    cdef u64 stopping           # shares release/acquire
+    cdef void* template         # shares release/acquire: LogTemplate
+    cdef list templates         # addresses of all there ever were: a worker may hold any of them
+    cdef list workers
+
+    def __cinit__(self, int workers, ring_bytes, template):
+        self.templates = []
+        self.workers = []
+        self.wake_fd = <int>sys_eventfd()
+        if self.wake_fd < 0:
+            raise OSError(-self.wake_fd, "eventfd")
+        if ring_bytes < LOG_RING_MIN or ring_bytes & (ring_bytes - 1):
+            raise ValueError(f"ring of {ring_bytes} bytes: must be a power of two from {LOG_RING_MIN} on")
+        self.rings = <Ring*>calloc(<size_t>workers, sizeof(Ring))
+        if self.rings == NULL:
+            raise MemoryError
+        self.count = <u32>workers
+        for i in range(workers):
+            if ring_init(&self.rings[i], ring_bytes) != OK:
+                raise MemoryError
+        self.set_template(template)
+
+    def __dealloc__(self):
+        cdef u32 i
+        cdef LogTemplate* t
+        if self.rings != NULL:
+            for i in range(self.count):
+                ring_free(&self.rings[i])
+            free(self.rings); self.rings = NULL
+        for address in self.templates:
+            t = <LogTemplate*><size_t>address
+            free(t.blob)
+            free(t)
+        if self.wake_fd >= 0:
+            sys_close(self.wake_fd); self.wake_fd = -1
+
+    def set_template(self, template):
+        """Lines of exchanges that begin from now on look like this. Raises ValueError."""
+        cdef LogTemplate* t
+        cdef u32 at = 0
+        blob = b"".join(text for _, text in template.parts)
+        if len(template.parts) > LOG_PARTS_MAX:
+            raise ValueError(f"access-log template of {len(template.parts)} parts: at most {LOG_PARTS_MAX}")
+        t = <LogTemplate*>calloc(1, sizeof(LogTemplate))
+        if t == NULL:
+            raise MemoryError
+        t.blob = <u8*>calloc(len(blob) + 1, 1)
+        if t.blob == NULL:
+            free(t)
+            raise MemoryError
+        memcpy(t.blob, <const char*>blob, <size_t>len(blob))
+        t.count = <u32>len(template.parts)
+        t.escape = template.escape
+        for i, (field, text) in enumerate(template.parts):
+            t.parts[i].field = field
+            t.parts[i].off = at
+            t.parts[i].n = <u32>len(text)
+            at += <u32>len(text)
+        self.templates.append(<size_t>t)
+        atomic_store_ptr(&self.template, t)
+        for worker in self.workers:
+            (<Worker>worker).share_template()
+
+    def run(self, int fd):
+        """Thread body: writes lines to fd in big writes until stop(); 0, or the errno that ended it."""
+        cdef int failure = 0
+        atomic_store_u64(&self.fd, <u64>fd)
+        with nogil:
+            while failure == 0:
+                failure = log_flush(self.rings, self.count, <int>atomic_load_u64(&self.fd))
+                if atomic_load_u64(&self.stopping):
+                    break
+                if failure == 0 and sys_wait_readable(self.wake_fd, LOG_FLUSH_MS) > 0:
+                    sys_eventfd_clear(self.wake_fd)
+            if failure == 0:
+                failure = log_flush(self.rings, self.count, <int>atomic_load_u64(&self.fd))
+        return failure
+
+    def stop(self):
+        """run() writes what is left and returns."""
+        atomic_store_u64(&self.stopping, 1)
+        sys_eventfd_signal(self.wake_fd)
+
+    def reopen(self, int fd):
+        """Write to another fd from now on (log rotation)."""
+        atomic_store_u64(&self.fd, <u64>fd)
+        sys_eventfd_signal(self.wake_fd)
+
+    def dropped(self):
+        """Lines that found their ring full."""
+        return sum(meter_read(&self.rings[i].dropped) for i in range(self.count))
+
+    def lines(self):
+        """Lines taken into a ring."""
+        return sum(meter_read(&self.rings[i].written) for i in range(self.count))
+
+
+# Writes out everything there is. 0, or an errno.
+cdef int log_flush(Ring* rings, u32 count, int fd) noexcept nogil:
+    cdef u32 i
+    cdef u8* a
+    cdef u8* b
+    cdef u64 an, bn
+    cdef long n
+    for i in range(count):
+        while ring_peek(&rings[i], &a, &an, &b, &bn) > 0:
+            n = sys_writev2(fd, a, an, b, bn)
+            if n >= 0:
+                ring_consume(&rings[i], <u64>n)
+            elif n == -EAGAIN:
+                sys_wait_readable(-1, 10)
+            elif n != -EINTR:
+                return <int>-n
+    return 0
+
+
+cdef class Worker:
+    """One worker thread's state; run() is its thread's body."""
+
+    cdef CoreWorker* core       # owns
+    cdef Publisher publisher
+    cdef LogRing log
+    cdef bint ran
+
+    def __cinit__(self, spec, Publisher publisher, LogRing log=None):
+        cdef int r
+        if not 0 <= spec.index < publisher.shared.workers:
+            raise ValueError(f"worker {spec.index} of {publisher.shared.workers}")
+        self.publisher = publisher
+        self.log = log
+        self.core = <CoreWorker*>calloc(1, sizeof(CoreWorker))
+        if self.core == NULL:
+            raise MemoryError
+        r = worker_init(self.core, publisher.shared, spec.index, spec.connections, spec.exchanges, spec.buffers,
+                        spec.large_buffers, spec.endpoint_slots, spec.meter_blocks, spec.meter_blocks)
+        if r != OK:
+            raise MemoryError(f"worker {spec.index}: memory or file descriptors cannot be reserved")
+        self.core.cpu = spec.cpu
+        if log is not None:
+            self.core.log = &log.rings[spec.index]
+            log.workers.append(self)
+            self.share_template()
+
+    def __dealloc__(self):
+        if self.core != NULL:
+            worker_free(self.core)
+            free(self.core); self.core = NULL
+
+    cdef share_template(self):
+        atomic_store_ptr(&self.core.log_template, atomic_load_ptr(&self.log.template))
+
+    def run(self):
+        """Thread body: the event loop. 0 after stop() or a finished drain, else an errno. GIL released."""
+        cdef int failure
+        if self.publisher.shared.snapshot == NULL:
+            raise ValueError("nothing is published")
+        if self.ran:
+            raise ValueError("a worker runs once")
+        self.ran = True
+        with nogil:
+            failure = worker_run(self.core)
+        return failure
+
+    cdef command(self, u32 kind, int fd, u32 listener):
+        cdef Command command
+        memset(&command, 0, sizeof(Command))
+        command.kind = kind
+        command.fd = fd
+        command.listener = listener
+        if worker_command(self.core, &command) != OK:
+            raise OSError(EAGAIN, "the worker does not take its commands")
+
+    def add_listener(self, int fd, int listener):
+        """Hand over a bound, listening, non-blocking socket; the core owns and closes the fd."""
+        if not 0 <= listener < LISTENERS_MAX:
+            raise ValueError(f"listener {listener}: must be 0 to {LISTENERS_MAX - 1}")
+        self.command(COMMAND_ADD_LISTENER, fd, <u32>listener)
+
+    def remove_listener(self, int listener):
+        """Stop accepting on it and close it; its connections go on."""
+        self.command(COMMAND_REMOVE_LISTENER, -1, <u32>listener)
+
+    def drain(self):
+        """Close listeners and idle connections, end busy ones after their exchange; run() returns when none is left."""
+        self.command(COMMAND_DRAIN, -1, 0)
+
+    def stop(self):
+        """Close everything now; run() returns 0."""
+        self.command(COMMAND_STOP, -1, 0)
+
+    def wake(self):
+        """Look at the published snapshot now instead of at the next event."""
+        self.command(COMMAND_WAKE, -1, 0)
+
+    def heartbeat(self):
+        """(loop turns so far, monotonic ns of the last turn's start)."""
+        return meter_read(&self.core.meters.turns), meter_read(&self.core.meters.turn_start_ns)
+
+    def counters(self):
+        """Values of COUNTERS."""
+        return tuple(meter_read(&self.core.meters.counters[i]) for i in range(len(COUNTERS)))
+
+    def gauges(self):
+        """Values of GAUGES."""
+        return tuple(meter_read(&self.core.meters.gauges[i]) for i in range(len(GAUGES)))
+
+    def blocks(self):
+        """Only label sets that saw a request."""
+        cdef u64 i
+        found = []
+        for i in range(atomic_load_u64(&self.core.meters.block_count)):
+            if meter_read(&self.core.meters.blocks[i].requests):
+                found.append(copy_block(&self.core.meters.blocks[i], i == 0))
+        return found
+
+    def endpoints(self):
+        """Only slots in use."""
+        cdef u32 i
+        found = []
+        for i in range(self.core.meters.endpoint_capacity):
+            if meter_read(&self.core.meters.endpoints[i].slot_gen):
+                found.append(copy_endpoint(&self.core.meters.endpoints[i], i))
+            elif i >= self.core.slot_high:
+                break
+        return found
+
+    def events(self):
+        """Takes what has gathered since the last call."""
+        cdef CoreEvent core
+        found = []
+        sys_eventfd_clear(self.core.event_fd)
+        while ring_read(&self.core.events, <u8*>&core, sizeof(CoreEvent)) == OK:
+            event = Event()
+            event.kind = EVENTS[core.kind]
+            event.slot = core.slot
+            event.error = core.error
+            event.value = core.value
+            found.append(event)
+        return found
+
+    def event_fd(self):
+        """An eventfd that turns readable when events() or a finished drain waits to be read."""
+        return self.core.event_fd
+
+    def drained(self):
+        """True once run() has ended."""
+        return atomic_load_u64(&self.publisher.shared.adopted[self.core.index]) == <u64>-1
+
+    def balance(self):
+        """Takes and gives of every slab and pool, and fds opened and closed; exact while the worker rests."""
+        return {
+            "conns_taken": self.core.conns.takes, "conns_given": self.core.conns.gives,
+            "exchanges_taken": self.core.exchanges.takes, "exchanges_given": self.core.exchanges.gives,
+            "small_taken": self.core.pools.small.takes, "small_given": self.core.pools.small.gives,
+            "large_taken": self.core.pools.large.takes, "large_given": self.core.pools.large.gives,
+            "fds_opened": self.core.opened, "fds_closed": self.core.closed,
+        }
+
+
+cdef copy_block(CoreBlock* core, bint other):
+    cdef u32 i
+    cdef u64 n
+    block = Block()
+    block.listener = core.listener
+    block.meter = -1 if other or core.meter == <u32>-1 else core.meter
+    block.requests = meter_read(&core.requests)
+    block.request_bytes = meter_read(&core.request_bytes)
+    block.response_bytes = meter_read(&core.response_bytes)
+    block.retries = meter_read(&core.retries)
+    block.duration_sum_ns = meter_read(&core.duration_sum_ns)
+    codes = {}
+    for i in range(METER_CODES):
+        n = meter_read(&core.codes[i])
+        if n:
+            codes[i] = n
+    block.codes = codes
+    block.durations = [meter_read(&core.durations[i]) for i in range(HISTOGRAM_BUCKETS)]
+    block.faults = [meter_read(&core.faults[i]) for i in range(FAULT_COUNT)]
+    return block
+
+
+cdef copy_endpoint(CoreEndpoint* core, u32 slot):
+    meter = EndpointMeter()
+    meter.slot = slot
+    meter.slot_gen = meter_read(&core.slot_gen)
+    meter.requests = meter_read(&core.requests)
+    meter.failures = meter_read(&core.failures)
+    meter.connects = meter_read(&core.connects)
+    meter.reuses = meter_read(&core.reuses)
+    meter.connect_failures = meter_read(&core.connect_failures)
+    meter.in_flight = meter_read(&core.in_flight)
+    meter.ewma_ns = float(meter_read(&core.ewma_ns))
+    meter.state = meter_read(&core.state)
+    meter.connections = meter_read(&core.connections)
+    meter.idle = meter_read(&core.idle)
+    return meter

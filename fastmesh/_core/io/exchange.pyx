@@ -1,0 +1,67 @@
+from fastmesh._core.base.types cimport i64
+from fastmesh._core.io.connection cimport conn_deadline, conn_get
+from fastmesh._core.io.fault cimport (
+    FAULT_PER_TRY_TIMEOUT, FAULT_REQUEST_TIMEOUT, FAULT_STREAM_TIMEOUT,
+)
+from fastmesh._core.io.finish cimport exchange_abort, exchange_fail
+from fastmesh._core.io.request cimport request_body
+from fastmesh._core.io.response cimport response_body, response_head, tunnel_drive
+from fastmesh._core.io.state cimport PHASE_BODY, PHASE_RESPONSE, PHASE_TUNNEL
+
+
+cdef void exchange_drive(Worker* w, Exchange* x) noexcept nogil:
+    cdef Conn* down = conn_get(w, x.down)
+    cdef Conn* up = conn_get(w, x.up)
+    if up == NULL:
+        return
+    x.active_ns = w.now_ns
+    if x.phase == PHASE_RESPONSE:
+        if not response_head(w, x, down, up):
+            return
+        # A repeated request has another connection now, and its own events.
+        up = conn_get(w, x.up)
+        if up == NULL:
+            return
+    if x.phase == PHASE_BODY and not response_body(w, x, down, up):
+        return
+    if x.phase == PHASE_TUNNEL:
+        tunnel_drive(w, x, down, up)
+    elif x.phase == PHASE_BODY or x.phase == PHASE_RESPONSE:
+        if not request_body(w, x, down, up):
+            return
+        # An early answer waits for the end of its request.
+        if x.phase == PHASE_BODY and x.request.done and x.response.done:
+            response_body(w, x, down, up)
+
+
+cdef void exchange_down_event(Worker* w, Exchange* x, bint gone) noexcept nogil:
+    if gone and x.phase != PHASE_TUNNEL:
+        exchange_abort(w, x)
+    else:
+        exchange_drive(w, x)
+
+
+cdef void exchange_down_timer(Worker* w, Exchange* x) noexcept nogil:
+    cdef i64 stream = w.snap.policy.stream_timeout_ns
+    cdef i64 at = x.active_ns + stream if stream else 0
+    if x.phase == PHASE_TUNNEL:
+        return
+    if x.deadline_ns and w.now_ns >= x.deadline_ns:
+        exchange_fail(w, x, FAULT_REQUEST_TIMEOUT)
+        return
+    if at and w.now_ns >= at:
+        exchange_fail(w, x, FAULT_STREAM_TIMEOUT)
+        return
+    if x.deadline_ns and (at == 0 or x.deadline_ns < at):
+        at = x.deadline_ns
+    if at:
+        conn_deadline(w, conn_get(w, x.down), at)
+
+
+cdef void exchange_up_timer(Worker* w, Exchange* x) noexcept nogil:
+    if x.phase != PHASE_RESPONSE or not x.per_try_ns:
+        return
+    if w.now_ns >= x.sent_ns + x.per_try_ns:
+        exchange_fail(w, x, FAULT_PER_TRY_TIMEOUT)
+    else:
+        conn_deadline(w, conn_get(w, x.up), x.sent_ns + x.per_try_ns)

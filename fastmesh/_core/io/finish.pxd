@@ -1,0 +1,25 @@
+# How an exchange ends: completed, failed with a proxy-made answer, or abandoned by its client.
+# Law: every exchange that began is counted, logged and given back here, exactly once.
+from fastmesh._core.base.slab cimport slab_get
+from fastmesh._core.base.types cimport u32, u64
+from fastmesh._core.io.state cimport Conn, Exchange, Worker
+
+cdef inline Exchange* exchange_get(Worker* w, u64 handle) noexcept nogil:
+    return <Exchange*>slab_get(&w.exchanges, handle)
+
+# Both messages are through: each connection goes back to where it came from.
+cdef void exchange_complete(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil
+# The response is through, but the upstream will not take the rest of the request.
+cdef void exchange_cut_request(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil
+# A proxy-made answer, or a reset when part of a response was already delivered.
+cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil
+# The client has gone.
+cdef void exchange_abort(Worker* w, Exchange* x) noexcept nogil
+# A tunnel is over; reset: it broke.
+cdef void exchange_end_tunnel(Worker* w, Exchange* x, Conn* down, Conn* up, bint reset) noexcept nogil
+# Answers OPTIONS and TRACE whose Max-Forwards is used up.
+cdef void exchange_last_hop(Worker* w, Exchange* x, Conn* down) noexcept nogil
+# Pays balancer_begin back with what was learnt of the endpoint.
+cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil
+# Takes it out of the queue of its slot.
+cdef void exchange_unqueue(Worker* w, Exchange* x) noexcept nogil

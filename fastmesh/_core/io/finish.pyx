@@ -1,0 +1,210 @@
+from fastmesh._core.base.buffer cimport buf_consume, buf_give
+from fastmesh._core.base.histogram cimport histogram_bucket
+from fastmesh._core.base.meter cimport (
+    COUNT_CLIENT_ABORTS, COUNT_TUNNEL_BYTES_IN, COUNT_TUNNEL_BYTES_OUT, Block, meters_count,
+)
+from fastmesh._core.base.slab cimport slab_give, slab_handle
+from fastmesh._core.base.text cimport Text, text_init, text_str, text_u64
+from fastmesh._core.base.types cimport i64, u8, u16
+from fastmesh._core.ffi.atomic cimport meter_add
+from fastmesh._core.ffi.linux cimport ECONNREFUSED, ECONNRESET, ETIMEDOUT
+from fastmesh._core.io.access_log cimport access_log_end
+from fastmesh._core.io.client cimport (
+    client_answer_fault, client_answer_last_hop, client_close, client_finish, client_rest,
+)
+from fastmesh._core.io.connection cimport conn_get
+from fastmesh._core.io.fault cimport (
+    FAULT_CLIENT_CLOSED, FAULT_CONNECT, FAULT_LOCAL, FAULT_NO_ENDPOINT, fault_row,
+)
+from fastmesh._core.io.pipe cimport PUMP_DONE, pipe_init, pipe_pump
+from fastmesh._core.io.state cimport (
+    CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_HEAD_ONLY, EX_REPLAY, EX_UP_KEEP,
+    PHASE_PENDING, PHASE_TUNNEL, Waiting,
+)
+from fastmesh._core.io.upstream cimport upstream_backend, upstream_close, upstream_give, upstream_mirror
+from fastmesh._core.routing.balancer cimport PICK_NONE, balancer_count, balancer_end
+
+
+cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil:
+    cdef u32 backend
+    cdef i64 rtt = -1
+    if not x.flags & EX_COUNTED:
+        return
+    x.flags &= <u16>~EX_COUNTED
+    if x.sent_ns:
+        rtt = (x.first_ns if x.first_ns else w.now_ns) - x.sent_ns
+    backend = upstream_backend(w, x.slot, x.slot_gen)
+    if backend == PICK_NONE:
+        return
+    if not ok:
+        meter_add(&w.meters.endpoints[x.slot].failures, 1)
+    balancer_end(&w.balancer, w.snap, backend, x.slot, x.slot_gen, rtt, ok, w.now_ns)
+    upstream_mirror(w, x.slot)
+
+
+# Counts, logs and gives the exchange back. Both connections are the caller's from here on.
+cdef void exchange_end(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
+    cdef Block* block = x.block
+    cdef i64 duration = w.now_ns - x.start_ns
+    exchange_uncount(w, x, not (x.fault and fault_row(x.fault).upstream) and not 502 <= x.status <= 504)
+    if x.phase == PHASE_TUNNEL:
+        w.tunnel_count -= 1
+        meters_count(&w.meters, COUNT_TUNNEL_BYTES_IN, x.request.moved_bytes)
+        meters_count(&w.meters, COUNT_TUNNEL_BYTES_OUT, x.response.moved_bytes)
+    x.request_bytes += x.request.moved_bytes
+    x.response_bytes += x.response.moved_bytes
+    meter_add(&block.codes[x.status], 1)
+    meter_add(&block.request_bytes, x.request_bytes)
+    meter_add(&block.response_bytes, x.response_bytes)
+    meter_add(&block.duration_sum_ns, <u64>duration if duration > 0 else 0)
+    meter_add(&block.durations[histogram_bucket(<u64>duration if duration > 0 else 0)], 1)
+    if x.retries:
+        meter_add(&block.retries, x.retries)
+    if x.fault:
+        meter_add(&block.faults[x.fault], 1)
+    if w.snap.policy.access_log:
+        access_log_end(w, x, down)
+    if w.head_of == slab_handle(&w.exchanges, x):
+        w.head_of = 0
+    buf_give(&w.pools, &x.log)
+    w.exchange_count -= 1
+    slab_give(&w.exchanges, x)
+
+
+cdef void exchange_unqueue(Worker* w, Exchange* x) noexcept nogil:
+    cdef Waiting* waiting = &w.waiting[x.slot]
+    cdef u64 handle = slab_handle(&w.exchanges, x)
+    cdef Exchange* before = NULL
+    cdef Exchange* at = exchange_get(w, waiting.first)
+    while at != NULL and at != x:
+        before = at
+        at = exchange_get(w, at.pending_next)
+    if at == NULL:
+        return
+    if before == NULL:
+        waiting.first = x.pending_next
+    else:
+        before.pending_next = x.pending_next
+    if waiting.last == handle:
+        waiting.last = slab_handle(&w.exchanges, before) if before != NULL else 0
+    x.pending_next = 0
+    waiting.count -= 1
+    w.pending_count -= 1
+
+
+# What the client is told: for a missing endpoint also how many there are and why.
+cdef void fault_text(Worker* w, const Exchange* x, u32 fault, Text* t) noexcept nogil:
+    cdef u32 ready = 0, out = 0
+    text_str(t, fault_row(fault).text)
+    if fault != FAULT_NO_ENDPOINT and fault != FAULT_CONNECT:
+        return
+    if fault == FAULT_NO_ENDPOINT and x.backend < w.snap.backend_count and x.version == w.snap.version:
+        balancer_count(&w.balancer, w.snap, x.backend, &ready, &out)
+        text_str(t, ": ")
+        text_u64(t, out)
+        text_str(t, " of ")
+        text_u64(t, ready + out)
+        text_str(t, " out")
+    if x.error == ECONNREFUSED:
+        text_str(t, " (connection refused)")
+    elif x.error == ETIMEDOUT:
+        text_str(t, " (connect timed out)")
+    elif x.error == ECONNRESET:
+        text_str(t, " (connection reset)")
+    elif x.error:
+        text_str(t, " (errno ")
+        text_u64(t, <u64>x.error)
+        text_str(t, ")")
+
+
+# Reads off what has arrived of a request that nobody wants any more. True when that was all of it.
+cdef bint swallow_request(Worker* w, Exchange* x, Conn* down) noexcept nogil:
+    if x.flags & EX_REPLAY:
+        x.flags &= <u16>~EX_REPLAY
+        buf_consume(&down.inb, x.head_bytes)
+        pipe_init(&x.request, x.request_framing, x.request_length)
+    return pipe_pump(w, &x.request, down, NULL, &x.flags) == PUMP_DONE
+
+
+cdef void drop_upstream(Worker* w, Exchange* x) noexcept nogil:
+    cdef Conn* up = conn_get(w, x.up)
+    if x.phase == PHASE_PENDING:
+        exchange_unqueue(w, x)
+    x.up = 0
+    if up != NULL:
+        up.exchange = 0
+        # Reset: an upstream must not take what it has of the request for the whole.
+        upstream_close(w, up, not x.request.done)
+
+
+cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil:
+    cdef Conn* down = conn_get(w, x.down)
+    cdef u8[256] space
+    cdef Text text
+    cdef bint keep
+    x.fault = fault
+    text_init(&text, space, 256)
+    fault_text(w, x, fault, &text)
+    drop_upstream(w, x)
+    if x.flags & EX_ANSWERED:
+        exchange_end(w, x, down)
+        client_close(w, down, 1)
+        return
+    keep = swallow_request(w, x, down) and x.flags & EX_DOWN_KEEP and fault >= FAULT_LOCAL and not w.draining
+    x.status = client_answer_fault(w, down, fault, text.data, text.n, not keep, x.flags & EX_HEAD_ONLY)
+    exchange_end(w, x, down)
+    if keep:
+        client_rest(w, down)
+    else:
+        client_finish(w, down)
+
+
+cdef void exchange_last_hop(Worker* w, Exchange* x, Conn* down) noexcept nogil:
+    cdef bint keep = x.flags & EX_DOWN_KEEP != 0 and x.request.done and not w.draining
+    x.status = client_answer_last_hop(w, down, not keep)
+    keep = swallow_request(w, x, down) and keep
+    exchange_end(w, x, down)
+    if keep:
+        client_rest(w, down)
+    else:
+        client_finish(w, down)
+
+
+cdef void exchange_abort(Worker* w, Exchange* x) noexcept nogil:
+    cdef Conn* down = conn_get(w, x.down)
+    x.fault = FAULT_CLIENT_CLOSED
+    meters_count(&w.meters, COUNT_CLIENT_ABORTS, 1)
+    if not x.status:
+        x.status = fault_row(FAULT_CLIENT_CLOSED).status
+    drop_upstream(w, x)
+    exchange_end(w, x, down)
+    client_close(w, down, 0)
+
+
+cdef void exchange_complete(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    cdef bint down_keep = x.flags & EX_DOWN_KEEP != 0
+    cdef bint up_keep = x.flags & EX_UP_KEEP != 0 and not up.flags & CONN_BROKEN
+    exchange_end(w, x, down)
+    up.exchange = 0
+    if up_keep:
+        upstream_give(w, up)
+    else:
+        upstream_close(w, up, 0)
+    if down_keep and not down.flags & CONN_BROKEN:
+        client_rest(w, down)
+    else:
+        client_finish(w, down)
+
+
+cdef void exchange_cut_request(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    exchange_end(w, x, down)
+    up.exchange = 0
+    upstream_close(w, up, 1)
+    client_finish(w, down)
+
+
+cdef void exchange_end_tunnel(Worker* w, Exchange* x, Conn* down, Conn* up, bint reset) noexcept nogil:
+    exchange_end(w, x, down)
+    up.exchange = 0
+    upstream_close(w, up, reset)
+    client_close(w, down, reset)

@@ -1,0 +1,442 @@
+from libc.string cimport memcpy, memset
+
+from fastmesh._core.base.buffer cimport BUFFER_LARGE, buf_head, buf_len
+from fastmesh._core.base.meter cimport COUNT_RETRIES, COUNT_SLAB_FULL, METER_NONE, meters_count
+from fastmesh._core.base.slab cimport slab_handle, slab_take
+from fastmesh._core.base.status cimport AGAIN, BAD, FULL, OK
+from fastmesh._core.base.text cimport Text, text_init, text_ip
+from fastmesh._core.base.types cimport i64, u8, u16, u64
+from fastmesh._core.ffi.atomic cimport meter_add
+from fastmesh._core.ffi.linux cimport AF_INET, AF_INET6, ETIMEDOUT
+from fastmesh._core.io.access_log cimport access_log_begin
+from fastmesh._core.io.client cimport client_refuse
+from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_get, conn_handle, conn_send_head
+from fastmesh._core.io.fault cimport (
+    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_NO_ENDPOINT, FAULT_NO_ROUTE, FAULT_OVERLOAD, FAULT_PENDING_LIMIT,
+    FAULT_UPSTREAM_RESET,
+)
+from fastmesh._core.io.finish cimport (
+    exchange_abort, exchange_fail, exchange_get, exchange_last_hop, exchange_uncount, exchange_unqueue,
+)
+from fastmesh._core.io.meters cimport block_of
+from fastmesh._core.io.pipe cimport (
+    PUMP_BAD, PUMP_DONE, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, pipe_forget,
+    pipe_init, pipe_pump, pipe_take,
+)
+from fastmesh._core.io.state cimport (
+    CONN_BROKEN, CONN_READABLE, CONN_REUSED, DOWN_BUSY, EVENT_ENDPOINT_OUT, EVENT_ENDPOINT_READY, EX_COUNTED,
+    EX_DOWN_KEEP, EX_FRESH, EX_HEAD_ONLY, EX_HTTP10, EX_IDEMPOTENT, EX_REPLAY, EX_RESPONDED, EX_RETRIED, EX_UPGRADE,
+    PHASE_CONNECT, PHASE_PENDING, PHASE_RESPONSE, PHASE_ROUTE, SCRATCH_BYTES, SMALL_BODY_BYTES, Waiting,
+)
+from fastmesh._core.io.upstream cimport (
+    upstream_backend, upstream_close, upstream_connected, upstream_event, upstream_mirror, upstream_take,
+)
+from fastmesh._core.routing.balancer cimport (
+    ENDPOINT_OUT, ENDPOINT_READY, PICK_NONE, balancer_begin, balancer_connect_failed, balancer_connected, balancer_pick,
+)
+from fastmesh._core.routing.router cimport RouteQuery, router_match
+from fastmesh._core.routing.snapshot cimport ROUTE_NONE, Endpoint, Policy, Route
+from fastmesh._core.wire.headers cimport HEADERS_MAX
+from fastmesh._core.wire.http1_head cimport (
+    HEAD_EXPECT_CONTINUE, HEAD_KEEP_ALIVE, HEAD_MAX_FORWARDS, HEAD_TE_TRAILERS, HEAD_UPGRADE, METHOD_CONNECT,
+    METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE, Http1Head, Http1Limits, Http1Resume,
+    http1_request_parse,
+)
+from fastmesh._core.wire.http1_write cimport (
+    EDIT_DROP_EXPECT, EDIT_FORWARDED, EDIT_MAX_FORWARDS, EDIT_TE_TRAILERS, EDIT_UPGRADE, EDIT_XFF, EDIT_XFF_REPLACE,
+    HeadEdit, http1_request_write,
+)
+
+cdef enum:
+    # GET HEAD PUT DELETE OPTIONS TRACE (RFC 9110 9.2.2), as bits of Method
+    IDEMPOTENT = (1 << METHOD_GET | 1 << METHOD_HEAD | 1 << METHOD_PUT | 1 << METHOD_DELETE | 1 << METHOD_OPTIONS
+                  | 1 << METHOD_TRACE)
+
+
+# A head that was lawful when it came stays so, whatever limits a later snapshot has.
+cdef Http1Limits RECALL
+RECALL.head_bytes = BUFFER_LARGE
+RECALL.line_bytes = BUFFER_LARGE
+RECALL.field_line_bytes = BUFFER_LARGE
+RECALL.fields = HEADERS_MAX
+
+
+# Puts the exchange's request head back into w.head: it was parsed before, and its bytes are still held.
+cdef void recall_head(Worker* w, Exchange* x, Conn* down) noexcept nogil:
+    cdef Http1Resume resume
+    cdef u64 handle = slab_handle(&w.exchanges, x)
+    if w.head_of == handle:
+        return
+    memset(&resume, 0, sizeof(Http1Resume))
+    http1_request_parse(&w.head, &resume, buf_head(&down.inb), buf_len(&down.inb), &RECALL)
+    w.head_of = handle
+
+
+# Finds the route in the adopted snapshot. False: there is none.
+cdef bint request_route(Worker* w, Exchange* x, Conn* down) noexcept nogil:
+    cdef RouteQuery query
+    cdef const Route* route
+    cdef const u8* data = buf_head(&down.inb)
+    recall_head(w, x, down)
+    query.base = data
+    query.host = data + w.head.authority_off
+    query.host_len = w.head.host_len
+    query.path = data + w.head.path_off
+    query.path_len = w.head.query_off - 1 - w.head.path_off if w.head.query_off else w.head.path_len
+    query.listener = down.listener
+    query.method = w.head.method
+    query.fields = w.head.fields
+    query.nfields = w.head.nfields
+    x.version = w.snap.version
+    x.endpoint = PICK_NONE
+    x.route = router_match(w.snap, &query)
+    if x.route == ROUTE_NONE:
+        return 0
+    route = &w.snap.routes[x.route]
+    x.backend = route.backend
+    x.block = block_of(w, down.listener, route.meter)
+    x.retry_connect = route.retry_connect
+    x.per_try_ns = route.per_try_timeout_ns
+    x.deadline_ns = x.start_ns + route.request_timeout_ns if route.request_timeout_ns else 0
+    return 1
+
+
+cdef u16 request_flags(Worker* w, const Conn* down) noexcept nogil:
+    cdef const Http1Head* head = &w.head
+    cdef u32 most = w.snap.policy.keepalive_requests
+    cdef u16 flags = EX_REPLAY
+    # After a refused CONNECT nobody can say where the next request would begin.
+    if head.flags & HEAD_KEEP_ALIVE and head.method != METHOD_CONNECT and (most == 0 or down.served + 1 < most):
+        flags |= EX_DOWN_KEEP
+    if head.method == METHOD_HEAD:
+        flags |= EX_HEAD_ONLY
+    if head.minor == 0:
+        flags |= EX_HTTP10
+    if (IDEMPOTENT >> head.method) & 1:
+        flags |= EX_IDEMPOTENT
+    if head.flags & HEAD_UPGRADE or head.method == METHOD_CONNECT:
+        flags |= EX_UPGRADE
+    return flags
+
+
+cdef void request_begin(Worker* w, Conn* down) noexcept nogil:
+    cdef Exchange* x = <Exchange*>slab_take(&w.exchanges)
+    cdef bint routed
+    if x == NULL:
+        meters_count(&w.meters, COUNT_SLAB_FULL, 1)
+        client_refuse(w, down, FAULT_OVERLOAD)
+        return
+    w.exchange_count += 1
+    x.down = conn_handle(w, down)
+    down.exchange = slab_handle(&w.exchanges, x)
+    w.head_of = down.exchange
+    down.state = DOWN_BUSY
+    x.method = w.head.method
+    x.flags = request_flags(w, down)
+    x.head_bytes = w.head.head_bytes
+    x.request_framing = w.head.framing
+    x.request_length = w.head.content_length
+    x.request_bytes = w.head.head_bytes
+    pipe_init(&x.request, x.request_framing, x.request_length)
+    x.start_ns = w.now_ns
+    x.active_ns = w.now_ns
+    x.block = block_of(w, down.listener, METER_NONE)
+    routed = request_route(w, x, down)
+    meter_add(&x.block.requests, 1)
+    if w.snap.policy.access_log:
+        access_log_begin(w, x, buf_head(&down.inb))
+    request_arm(w, x, down)
+    if (x.method == METHOD_TRACE or x.method == METHOD_OPTIONS) and (
+        w.head.flags & HEAD_MAX_FORWARDS and w.head.max_forwards == 0
+    ):
+        exchange_last_hop(w, x, down)
+    elif not routed:
+        exchange_fail(w, x, FAULT_NO_ROUTE)
+    else:
+        request_connect(w, x, down)
+
+
+cdef void request_arm(Worker* w, Exchange* x, Conn* down) noexcept nogil:
+    cdef i64 at = w.now_ns + w.snap.policy.stream_timeout_ns if w.snap.policy.stream_timeout_ns else 0
+    if x.deadline_ns and (at == 0 or x.deadline_ns < at):
+        at = x.deadline_ns
+    if at:
+        conn_deadline(w, down, at)
+
+
+# Chooses an endpoint and a connection to it, until one takes the request, it waits for one, or none is left.
+cdef void request_connect(Worker* w, Exchange* x, Conn* down) noexcept nogil:
+    cdef u32 picked
+    while True:
+        if x.version != w.snap.version and not request_route(w, x, down):
+            exchange_fail(w, x, FAULT_NO_ROUTE)
+            return
+        picked = balancer_pick(&w.balancer, w.snap, x.backend, x.endpoint, w.now_ns)
+        if picked == PICK_NONE:
+            exchange_fail(w, x, FAULT_NO_ENDPOINT)
+            return
+        x.endpoint = picked
+        x.slot = w.snap.endpoints[picked].slot
+        x.slot_gen = w.snap.endpoints[picked].slot_gen
+        balancer_begin(&w.balancer, x.slot)
+        x.flags |= EX_COUNTED
+        meter_add(&w.meters.endpoints[x.slot].requests, 1)
+        upstream_mirror(w, x.slot)
+        if request_take(w, x, down) or not request_connect_failed(w, x, FAULT_CONNECT):
+            return
+
+
+# Takes a connection of the chosen endpoint. False: it cannot be connected to (x.error).
+cdef bint request_take(Worker* w, Exchange* x, Conn* down) noexcept nogil:
+    cdef Conn* up = NULL
+    cdef int r = upstream_take(w, x.endpoint, x.flags & EX_FRESH, &up, &x.error)
+    if r == FULL:
+        request_enqueue(w, x)
+        return 1
+    if r != OK and r != AGAIN:
+        return 0
+    x.error = 0
+    x.up = conn_handle(w, up)
+    up.exchange = slab_handle(&w.exchanges, x)
+    if r == AGAIN:
+        x.phase = PHASE_CONNECT
+        return 1
+    request_send(w, x, down, up)
+    return 1
+
+
+# Marks the endpoint; False: the exchange has failed for good.
+cdef bint request_connect_failed(Worker* w, Exchange* x, u32 fault) noexcept nogil:
+    cdef u32 backend = upstream_backend(w, x.slot, x.slot_gen)
+    cdef u8 before
+    if backend != PICK_NONE:
+        before = w.balancer.slots[x.slot].health
+        balancer_connect_failed(&w.balancer, w.snap, backend, x.slot, x.slot_gen, w.now_ns)
+        if before == ENDPOINT_READY and w.balancer.slots[x.slot].health == ENDPOINT_OUT:
+            upstream_event(w, EVENT_ENDPOINT_OUT, x.slot, x.error)
+    exchange_uncount(w, x, 0)
+    x.phase = PHASE_ROUTE
+    if x.tries >= x.retry_connect:
+        exchange_fail(w, x, fault)
+        return 0
+    x.tries += 1
+    x.retries += 1
+    meters_count(&w.meters, COUNT_RETRIES, 1)
+    return 1
+
+
+cdef void request_connecting(Worker* w, Exchange* x, Conn* up, bint timed_out) noexcept nogil:
+    cdef Conn* down = conn_get(w, x.down)
+    cdef u8 before
+    cdef int r
+    x.error = ETIMEDOUT
+    if not timed_out:
+        r = upstream_connected(w, up, &x.error)
+        if r == AGAIN:
+            return
+        if r == OK:
+            x.error = 0
+            if w.balancer.slots[x.slot].slot_gen == x.slot_gen:
+                before = w.balancer.slots[x.slot].health
+                balancer_connected(&w.balancer, x.slot, x.slot_gen, w.now_ns)
+                if before != ENDPOINT_READY:
+                    upstream_event(w, EVENT_ENDPOINT_READY, x.slot, 0)
+            request_send(w, x, down, up)
+            return
+    x.up = 0
+    up.exchange = 0
+    upstream_close(w, up, 0)
+    if request_connect_failed(w, x, FAULT_CONNECT_TIMEOUT if timed_out else FAULT_CONNECT):
+        request_connect(w, x, down)
+
+
+cdef void forwarded_edit(Worker* w, const Conn* down, HeadEdit* edit, Text* client) noexcept nogil:
+    cdef const Policy* policy = &w.snap.policy
+    if policy.forwarded == 0 or (down.family != AF_INET and down.family != AF_INET6):
+        return
+    text_ip(client, down.family, down.address)
+    edit.client = client.data
+    edit.client_len = client.n
+    if policy.forwarded & 1:
+        edit.flags |= EDIT_XFF
+    if policy.forwarded & 2:
+        edit.flags |= EDIT_FORWARDED
+    if policy.forwarded_replace:
+        edit.flags |= EDIT_XFF_REPLACE
+
+
+# Composes the request head into the scratch. Bytes, or < 0.
+cdef i64 request_compose(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
+    cdef HeadEdit edit
+    cdef u8[64] space
+    cdef Text client
+    cdef const Http1Head* head = &w.head
+    memset(&edit, 0, sizeof(HeadEdit))
+    text_init(&client, space, 64)
+    if head.flags & HEAD_UPGRADE:
+        edit.flags |= EDIT_UPGRADE
+    if head.flags & HEAD_TE_TRAILERS:
+        edit.flags |= EDIT_TE_TRAILERS
+    if head.flags & HEAD_EXPECT_CONTINUE and head.minor == 0:
+        edit.flags |= EDIT_DROP_EXPECT
+    if head.flags & HEAD_MAX_FORWARDS and (x.method == METHOD_TRACE or x.method == METHOD_OPTIONS):
+        edit.flags |= EDIT_MAX_FORWARDS
+        edit.max_forwards = head.max_forwards - 1
+    if w.snap.policy.via_len:
+        edit.via = w.snap.blob + w.snap.policy.via_off
+        edit.via_len = w.snap.policy.via_len
+    forwarded_edit(w, down, &edit, &client)
+    return http1_request_write(w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, head, buf_head(&down.inb), &edit)
+
+
+# Sends the head and what has arrived of the body, in one call.
+cdef void request_send(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    cdef i64 head_n, body_n
+    cdef u8* body
+    recall_head(w, x, down)
+    head_n = request_compose(w, x, down)
+    pipe_init(&x.request, x.request_framing, x.request_length)
+    x.request.sent = x.head_bytes
+    if not x.request.done and pipe_take(w, &x.request, down) == BAD:
+        exchange_fail(w, x, x.request.fault)
+        return
+    if head_n < 0:
+        exchange_fail(w, x, FAULT_OVERLOAD)
+        return
+    body = buf_head(&down.inb) + x.request.sent
+    if x.request.ready <= SMALL_BODY_BYTES:
+        memcpy(w.scratch + head_n, body, x.request.ready)
+        body_n = conn_send_head(w, up, w.scratch, <size_t>head_n + x.request.ready, NULL, 0)
+        if body_n >= 0:
+            body_n = x.request.ready
+    else:
+        body_n = conn_send_head(w, up, w.scratch, <size_t>head_n, body, x.request.ready)
+    x.phase = PHASE_RESPONSE
+    x.sent_ns = w.now_ns
+    x.first_ns = 0
+    if x.per_try_ns:
+        conn_deadline(w, up, w.now_ns + x.per_try_ns)
+    if body_n < 0:
+        # Not one byte was taken by the kernel: as safe to repeat as if nothing had been tried.
+        x.flags |= EX_IDEMPOTENT
+        request_lost(w, x, up, FAULT_UPSTREAM_RESET)
+        return
+    x.request.ready -= <u32>body_n
+    x.request.sent += <u32>body_n
+    x.request.moved_bytes += <u64>body_n
+    if not x.request.done or x.request.ready:
+        request_body(w, x, down, up)
+
+
+cdef bint request_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    cdef int r
+    if up.flags & CONN_BROKEN or (x.request.done and x.request.ready == 0):
+        return 1
+    r = pipe_pump(w, &x.request, down, up, &x.flags)
+    if r == PUMP_YIELD:
+        conn_defer(w, down)
+    elif r == PUMP_SINK_FAILED:
+        # It may have answered before it closed: the read tells.
+        up.flags |= CONN_READABLE
+        conn_defer(w, up)
+    elif r == PUMP_SOURCE_END or r == PUMP_SOURCE_FAILED:
+        exchange_abort(w, x)
+        return 0
+    elif r == PUMP_BAD:
+        exchange_fail(w, x, x.request.fault)
+        return 0
+    elif r == PUMP_FULL:
+        exchange_fail(w, x, FAULT_OVERLOAD)
+        return 0
+    return 1
+
+
+cdef void request_lost(Worker* w, Exchange* x, Conn* up, u32 fault) noexcept nogil:
+    cdef Conn* down = conn_get(w, x.down)
+    cdef bint again = (
+        up.flags & CONN_REUSED and x.flags & EX_REPLAY and x.flags & EX_IDEMPOTENT
+        and not x.flags & (EX_RESPONDED | EX_RETRIED)
+    )
+    if not again:
+        exchange_fail(w, x, fault)
+        return
+    x.up = 0
+    up.exchange = 0
+    upstream_close(w, up, 0)
+    # A pooled connection that had died says nothing about the endpoint.
+    x.sent_ns = 0
+    exchange_uncount(w, x, 1)
+    x.flags |= EX_RETRIED | EX_FRESH
+    x.phase = PHASE_ROUTE
+    x.endpoint = PICK_NONE
+    x.retries += 1
+    meters_count(&w.meters, COUNT_RETRIES, 1)
+    request_connect(w, x, down)
+
+
+cdef void request_enqueue(Worker* w, Exchange* x) noexcept nogil:
+    cdef Waiting* waiting = &w.waiting[x.slot]
+    cdef u64 handle = slab_handle(&w.exchanges, x)
+    cdef Exchange* last = exchange_get(w, waiting.last)
+    if waiting.count >= w.snap.backends[x.backend].max_pending:
+        exchange_fail(w, x, FAULT_PENDING_LIMIT)
+        return
+    x.phase = PHASE_PENDING
+    x.pending_next = 0
+    if last != NULL:
+        last.pending_next = handle
+    else:
+        waiting.first = handle
+    waiting.last = handle
+    waiting.count += 1
+    w.pending_count += 1
+
+
+cdef void serve_slot(Worker* w, Waiting* waiting, u32 slot) noexcept nogil:
+    cdef Exchange* x
+    cdef u32 left = waiting.count
+    while left:
+        left -= 1
+        x = exchange_get(w, waiting.first)
+        if x == NULL or waiting.backend == PICK_NONE:
+            return
+        if not slot_has_room(w, waiting, slot):
+            return
+        exchange_unqueue(w, x)
+        x.phase = PHASE_ROUTE
+        if not request_take(w, x, conn_get(w, x.down)):
+            if request_connect_failed(w, x, FAULT_CONNECT):
+                request_connect(w, x, conn_get(w, x.down))
+
+
+cdef bint slot_has_room(Worker* w, const Waiting* waiting, u32 slot) noexcept nogil:
+    cdef u32 most = w.snap.backends[waiting.backend].max_connections
+    return w.balancer.slots[slot].idle_count > 0 or most == 0 or w.balancer.slots[slot].open_count < most
+
+
+cdef void request_serve_pending(Worker* w) noexcept nogil:
+    cdef u32 slot
+    # Serving may free more slots; each is in the list once, so the list never outgrows its array.
+    while w.freed_count:
+        w.freed_count -= 1
+        slot = w.freed[w.freed_count]
+        w.waiting[slot].freed = 0
+        serve_slot(w, &w.waiting[slot], slot)
+
+
+cdef void request_adopt(Worker* w) noexcept nogil:
+    cdef u32 slot
+    cdef Waiting* waiting
+    cdef Exchange* x
+    for slot in range(w.slot_high):
+        waiting = &w.waiting[slot]
+        x = exchange_get(w, waiting.first)
+        # An index in a new snapshot names another endpoint: all of them route anew.
+        while x != NULL:
+            exchange_unqueue(w, x)
+            exchange_uncount(w, x, 1)
+            x.phase = PHASE_ROUTE
+            request_connect(w, x, conn_get(w, x.down))
+            x = exchange_get(w, waiting.first)
+            if x != NULL and x.version == w.snap.version:
+                break

@@ -1,0 +1,270 @@
+from libc.string cimport memcpy, memset
+
+from fastmesh._core.base.buffer cimport buf_consume, buf_give, buf_head, buf_len
+from fastmesh._core.base.meter cimport COUNT_TUNNELS, meters_count
+from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, FULL, IO, OK
+from fastmesh._core.base.slab cimport slab_index
+from fastmesh._core.base.types cimport i64, u8, u16, u32, u64
+from fastmesh._core.base.wheel cimport wheel_cancel
+from fastmesh._core.io.connection cimport conn_defer, conn_flush, conn_recv, conn_room, conn_send_head, conn_shut
+from fastmesh._core.io.fault cimport (
+    FAULT_OVERLOAD, FAULT_UPGRADE_REFUSED, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_RESPONSE,
+    FAULT_UPSTREAM_TRUNCATED,
+)
+from fastmesh._core.io.finish cimport (
+    exchange_abort, exchange_complete, exchange_cut_request, exchange_end_tunnel, exchange_fail,
+)
+from fastmesh._core.io.pipe cimport (
+    PUMP_BAD, PUMP_DONE, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, pipe_forget,
+    pipe_init, pipe_pump, pipe_take,
+)
+from fastmesh._core.io.request cimport request_lost
+from fastmesh._core.io.state cimport (
+    CONN_BROKEN, CONN_RELAY, DRIVE_STEPS, EX_ANSWERED, EX_DOWN_KEEP, EX_HTTP10, EX_REPLAY, EX_RESPONDED, EX_UP_KEEP,
+    EX_UPGRADE, PHASE_BODY, PHASE_TUNNEL, SCRATCH_BYTES, SMALL_BODY_BYTES,
+)
+from fastmesh._core.wire.http1_head cimport (
+    FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_TUNNEL, HEAD_KEEP_ALIVE, HEAD_UPGRADE, METHOD_CONNECT, Http1Resume,
+    http1_response_framing, http1_response_parse,
+)
+from fastmesh._core.wire.http1_write cimport (
+    EDIT_CLOSE, EDIT_DROP_CODING, EDIT_DROP_LENGTH, EDIT_KEEP_ALIVE, EDIT_UPGRADE, HeadEdit, http1_response_write,
+)
+
+
+# The first byte of a response: from here on the request is not sent again, so nothing of it is kept.
+cdef void response_started(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    x.flags |= EX_RESPONDED
+    memset(&up.resume, 0, sizeof(Http1Resume))
+    if x.flags & EX_REPLAY:
+        x.flags &= <u16>~EX_REPLAY
+        pipe_forget(&x.request, down)
+        if buf_len(&down.inb) == 0:
+            buf_give(&w.pools, &down.inb)
+    if w.head_of == up.exchange:
+        w.head_of = 0
+
+
+# Parses what is there. OK: a head is in w.head. AGAIN: more is needed. Anything else: it is not HTTP.
+cdef int response_parse(Worker* w, Conn* up) noexcept nogil:
+    if buf_len(&up.inb) == 0:
+        return AGAIN
+    w.head_of = 0
+    return http1_response_parse(&w.head, &up.resume, buf_head(&up.inb), buf_len(&up.inb), &w.snap.policy.http1)
+
+
+# Reads more of the head. OK; AGAIN: nothing there now; else the exchange has ended.
+cdef int response_fill(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    cdef i64 n
+    if conn_room(w, up, 0, 1) != OK:
+        exchange_fail(w, x, FAULT_OVERLOAD)
+        return CLOSED
+    n = conn_recv(w, up)
+    if n > 0:
+        if not x.flags & EX_RESPONDED:
+            response_started(w, x, down, up)
+        return OK
+    if n == AGAIN and not up.flags & CONN_BROKEN:
+        if buf_len(&up.inb) == 0:
+            buf_give(&w.pools, &up.inb)
+        return AGAIN
+    request_lost(w, x, up, FAULT_UPSTREAM_CLOSED if n == CLOSED else FAULT_UPSTREAM_RESET)
+    return CLOSED
+
+
+cdef bint response_head(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    cdef u32 step
+    cdef int r
+    for step in range(DRIVE_STEPS):
+        r = conn_flush(w, down)
+        if r == BLOCKED:
+            return 1
+        if r != OK:
+            exchange_abort(w, x)
+            return 0
+        r = response_parse(w, up)
+        if r == AGAIN:
+            r = response_fill(w, x, down, up)
+            if r != OK:
+                return r == AGAIN
+            continue
+        if r != OK:
+            exchange_fail(w, x, FAULT_UPSTREAM_RESPONSE)
+            return 0
+        if w.head.status >= 200 or w.head.status == 101:
+            return response_deliver(w, x, down, up)
+        if not response_interim(w, x, down, up):
+            return 0
+    conn_defer(w, up)
+    return 1
+
+
+# 100, 102, 103 ...: forwarded as they come, except to a client that does not know them.
+cdef bint response_interim(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    cdef HeadEdit edit
+    cdef i64 n
+    if not x.flags & EX_HTTP10:
+        memset(&edit, 0, sizeof(HeadEdit))
+        edit.flags = EDIT_DROP_LENGTH | EDIT_DROP_CODING
+        n = http1_response_write(w.scratch, SCRATCH_BYTES, &w.head, buf_head(&up.inb), &edit)
+        if n < 0 or conn_send_head(w, down, w.scratch, <size_t>n, NULL, 0) < 0:
+            exchange_abort(w, x)
+            return 0
+        x.response_bytes += <u32>n
+    buf_consume(&up.inb, w.head.head_bytes)
+    memset(&up.resume, 0, sizeof(Http1Resume))
+    return 1
+
+
+# What this response means for both connections and for its own head.
+cdef void response_edit(Worker* w, Exchange* x, u8 framing, HeadEdit* edit) noexcept nogil:
+    cdef bint strip = framing == FRAMING_CHUNKED and x.flags & EX_HTTP10
+    cdef u16 status = w.head.status
+    memset(edit, 0, sizeof(HeadEdit))
+    edit.date = w.date
+    if w.snap.policy.via_response and w.snap.policy.via_len:
+        edit.via = w.snap.blob + w.snap.policy.via_off
+        edit.via_len = w.snap.policy.via_len
+    if w.head.flags & HEAD_KEEP_ALIVE and framing != FRAMING_CLOSE and framing != FRAMING_TUNNEL:
+        x.flags |= EX_UP_KEEP
+    if framing == FRAMING_TUNNEL:
+        edit.flags |= EDIT_DROP_LENGTH | EDIT_DROP_CODING
+        if w.head.flags & HEAD_UPGRADE:
+            edit.flags |= EDIT_UPGRADE
+        return
+    if strip or status == 204:
+        edit.flags |= EDIT_DROP_CODING
+    if status == 204:
+        edit.flags |= EDIT_DROP_LENGTH
+    # A request that the upstream will not read to its end leaves the client's connection at an unknown place.
+    if w.draining or framing == FRAMING_CLOSE or strip or not (x.request.done or x.flags & EX_UP_KEEP):
+        x.flags &= <u16>~EX_DOWN_KEEP
+    if not x.flags & EX_DOWN_KEEP:
+        edit.flags |= EDIT_CLOSE
+    elif x.flags & EX_HTTP10:
+        edit.flags |= EDIT_KEEP_ALIVE
+
+
+cdef bint response_deliver(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    cdef HeadEdit edit
+    cdef u8 framing = http1_response_framing(&w.head, x.method)
+    cdef i64 head_n, body_n
+    cdef u8* body
+    if framing == FRAMING_TUNNEL and (not x.flags & EX_UPGRADE or not x.request.done or x.request.ready):
+        exchange_fail(w, x, FAULT_UPGRADE_REFUSED)
+        return 0
+    x.status = w.head.status
+    x.first_ns = w.now_ns
+    response_edit(w, x, framing, &edit)
+    head_n = http1_response_write(w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, &w.head, buf_head(&up.inb), &edit)
+    if head_n < 0:
+        exchange_fail(w, x, FAULT_OVERLOAD)
+        return 0
+    pipe_init(&x.response, framing, w.head.content_length)
+    x.response.strip = edit.flags & EDIT_DROP_CODING != 0 and framing == FRAMING_CHUNKED
+    buf_consume(&up.inb, w.head.head_bytes)
+    memset(&up.resume, 0, sizeof(Http1Resume))
+    if framing == FRAMING_TUNNEL:
+        return tunnel_begin(w, x, down, up, <size_t>head_n)
+    if not x.response.done and pipe_take(w, &x.response, up) == BAD:
+        # Nothing was delivered yet: better an honest 502 than a head without its body.
+        exchange_fail(w, x, FAULT_UPSTREAM_RESPONSE)
+        return 0
+    x.flags |= EX_ANSWERED
+    x.phase = PHASE_BODY
+    x.response_bytes += <u32>head_n
+    body = buf_head(&up.inb)
+    if x.response.ready <= SMALL_BODY_BYTES:
+        if x.response.ready:
+            memcpy(w.scratch + head_n, body, x.response.ready)
+        body_n = conn_send_head(w, down, w.scratch, <size_t>head_n + x.response.ready, NULL, 0)
+        if body_n >= 0:
+            body_n = x.response.ready
+    else:
+        body_n = conn_send_head(w, down, w.scratch, <size_t>head_n, body, x.response.ready)
+    if body_n < 0:
+        exchange_abort(w, x)
+        return 0
+    x.response.ready -= <u32>body_n
+    x.response.sent += <u32>body_n
+    x.response.moved_bytes += <u64>body_n
+    pipe_forget(&x.response, up)
+    return 1
+
+
+cdef bint response_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    cdef u16 flags = 0
+    cdef int r = pipe_pump(w, &x.response, up, down, &flags)
+    if r == PUMP_DONE:
+        return response_done(w, x, down, up)
+    if r == PUMP_YIELD:
+        conn_defer(w, up)
+    elif r == PUMP_SINK_FAILED:
+        exchange_abort(w, x)
+        return 0
+    elif r == PUMP_SOURCE_END or r == PUMP_SOURCE_FAILED:
+        exchange_fail(w, x, FAULT_UPSTREAM_TRUNCATED)
+        return 0
+    elif r == PUMP_BAD:
+        exchange_fail(w, x, FAULT_UPSTREAM_RESPONSE)
+        return 0
+    elif r == PUMP_FULL:
+        exchange_fail(w, x, FAULT_OVERLOAD)
+        return 0
+    return 1
+
+
+cdef bint response_done(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    if x.request.done and x.request.ready == 0:
+        exchange_complete(w, x, down, up)
+        return 0
+    # An early answer: the upstream may still read the rest, which alone keeps both connections usable.
+    if x.flags & EX_UP_KEEP and x.flags & EX_DOWN_KEEP and not up.flags & CONN_BROKEN:
+        return 1
+    exchange_cut_request(w, x, down, up)
+    return 0
+
+
+cdef bint tunnel_begin(Worker* w, Exchange* x, Conn* down, Conn* up, size_t head_n) noexcept nogil:
+    x.flags |= EX_ANSWERED
+    x.flags &= <u16>~(EX_DOWN_KEEP | EX_UP_KEEP)
+    x.response_bytes += <u32>head_n
+    x.request_bytes += <u32>x.request.moved_bytes
+    x.phase = PHASE_TUNNEL
+    w.tunnel_count += 1
+    meters_count(&w.meters, COUNT_TUNNELS, 1)
+    pipe_init(&x.request, FRAMING_CLOSE, 0)
+    pipe_init(&x.response, FRAMING_CLOSE, 0)
+    down.state = CONN_RELAY
+    up.state = CONN_RELAY
+    wheel_cancel(&w.wheel, slab_index(&w.conns, down))
+    wheel_cancel(&w.wheel, slab_index(&w.conns, up))
+    if conn_send_head(w, down, w.scratch, head_n, NULL, 0) < 0:
+        exchange_abort(w, x)
+        return 0
+    return 1
+
+
+# One direction of a tunnel. False: it broke.
+cdef bint tunnel_pump(Worker* w, Exchange* x, bint to_upstream, Conn* source, Conn* sink) noexcept nogil:
+    cdef u16 flags = 0
+    cdef int r
+    r = pipe_pump(w, &x.request if to_upstream else &x.response, source, sink, &flags)
+    if r == PUMP_YIELD:
+        conn_defer(w, source)
+    elif r == PUMP_DONE:
+        # Half-close: what the other side still has to say goes on.
+        conn_shut(w, sink)
+    return r != PUMP_SOURCE_FAILED and r != PUMP_SINK_FAILED and r != PUMP_FULL
+
+
+cdef bint tunnel_drive(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    cdef bint whole = tunnel_pump(w, x, 1, down, up)
+    whole = whole and tunnel_pump(w, x, 0, up, down)
+    if not whole:
+        exchange_end_tunnel(w, x, down, up, 1)
+        return 0
+    if x.request.done and x.request.ready == 0 and x.response.done and x.response.ready == 0:
+        exchange_end_tunnel(w, x, down, up, 0)
+        return 0
+    return 1

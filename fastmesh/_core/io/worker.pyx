@@ -1,0 +1,337 @@
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from fastmesh._core.base.buffer cimport pools_free, pools_init
+from fastmesh._core.base.meter cimport (
+    COUNT_STALE, GAUGE_TURN_MAX_NS, GAUGE_TURN_NS, Block, EndpointMeter, meters_count, meters_gauge,
+)
+from fastmesh._core.base.ring cimport ring_free, ring_init, ring_read, ring_write
+from fastmesh._core.base.slab cimport slab_free, slab_get, slab_init, slab_live
+from fastmesh._core.base.status cimport FULL, IO, OK
+from fastmesh._core.base.text cimport Text, text_date, text_init
+from fastmesh._core.base.types cimport i64, u8
+from fastmesh._core.base.wheel cimport WHEEL_NONE, wheel_init, wheel_pop, wheel_wait_ns
+from fastmesh._core.ffi.atomic cimport atomic_load_ptr, atomic_store_u64, meter_add, meter_set
+from fastmesh._core.ffi.linux cimport (
+    EINTR, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, epoll_event, sys_close,
+    sys_epoll_create, sys_epoll_ctl, sys_epoll_wait, sys_eventfd, sys_eventfd_clear, sys_eventfd_signal,
+    sys_monotonic_ns, sys_pin_thread, sys_realtime_ns, sys_release, sys_reserve,
+)
+from fastmesh._core.io.client cimport client_close, client_linger
+from fastmesh._core.io.connection cimport conn_close, conn_get
+from fastmesh._core.io.downstream cimport (
+    downstream_drain, downstream_ready, downstream_timer, listener_accept, listener_add, listener_remove,
+    listener_timer,
+)
+from fastmesh._core.io.exchange cimport exchange_down_event, exchange_down_timer, exchange_drive, exchange_up_timer
+from fastmesh._core.io.fault cimport FAULT_STOPPED
+from fastmesh._core.io.finish cimport exchange_fail, exchange_get
+from fastmesh._core.io.meters cimport meters_publish
+from fastmesh._core.io.request cimport request_adopt, request_connecting, request_serve_pending
+from fastmesh._core.io.state cimport (
+    COMMAND_ADD_LISTENER, COMMAND_DRAIN, COMMAND_REMOVE_LISTENER, COMMAND_STOP, CONN_DEFERRED, CONN_DOWN,
+    CONN_LISTENER, CONN_RDHUP, CONN_READABLE, CONN_RELAY, CONN_UP, CONN_WRITABLE, DOWN_BUSY, DOWN_HEAD, DOWN_IDLE,
+    DOWN_LINGER, EVENT_DRAINED, EVENTS_PER_TURN, LISTENERS_MAX, SCRATCH_BYTES, UP_BUSY, UP_CONNECTING, UP_IDLE, Conn,
+    Event, Exchange, Waiting,
+)
+from fastmesh._core.io.upstream cimport (
+    upstream_adopt, upstream_close, upstream_close_idle, upstream_event, upstream_idle_event, upstream_idle_timeout,
+)
+from fastmesh._core.routing.balancer cimport EndpointState, balancer_adopt
+from fastmesh._core.routing.snapshot cimport Snapshot
+
+cdef enum:
+    TICK_NS = 1048576           # of the timer wheel: deadlines are met to about a millisecond
+    CLOCK_EVERY = 15            # events between two clock reads inside a turn, less one: a mask
+    COMMAND_RING_BYTES = 65536
+    EVENT_RING_BYTES = 16384
+    MAILBOX = 0                 # epoll data of the mailbox: no live object has generation 0
+    WAIT_FOREVER_MS = 60000
+
+
+cdef void* reserve(size_t n, size_t size) noexcept nogil:
+    return sys_reserve(n * size)
+
+
+cdef int worker_init(Worker* w, Shared* shared, u32 index, u32 conns, u32 exchanges, u32 small, u32 large, u32 slots,
+                     u32 blocks, u32 meters) noexcept nogil:
+    memset(w, 0, sizeof(Worker))
+    w.index = index
+    w.cpu = -1
+    w.shared = shared
+    w.epoll_fd = <int>sys_epoll_create()
+    w.mailbox_fd = <int>sys_eventfd()
+    w.event_fd = <int>sys_eventfd()
+    w.slot_capacity = slots
+    w.meter_capacity = meters
+    w.meters.block_capacity = blocks
+    w.meters.block_count = 1
+    w.meters.endpoint_capacity = slots
+    w.waiting = <Waiting*>reserve(slots, sizeof(Waiting))
+    w.freed = <u32*>reserve(slots, sizeof(u32))
+    w.deferred = <u64*>reserve(conns, 2 * sizeof(u64))
+    w.scratch = <u8*>reserve(SCRATCH_BYTES, 1)
+    w.meters.blocks = <Block*>reserve(blocks, sizeof(Block))
+    w.meters.endpoints = <EndpointMeter*>reserve(slots, sizeof(EndpointMeter))
+    w.block_of = <u32*>reserve(<size_t>LISTENERS_MAX * (meters + 1), sizeof(u32))
+    w.balancer.slots = <EndpointState*>reserve(slots, sizeof(EndpointState))
+    w.balancer.slot_capacity = slots
+    w.balancer.cursors = <u64*>reserve(slots, sizeof(u64))
+    w.balancer.cursor_capacity = slots
+    w.balancer.rng = <u64>sys_monotonic_ns() * 2654435761u + index + 1
+    if w.balancer.rng == 0:
+        w.balancer.rng = 1
+    if (w.waiting == NULL or w.freed == NULL or w.deferred == NULL or w.scratch == NULL or w.meters.blocks == NULL
+            or w.meters.endpoints == NULL or w.block_of == NULL or w.balancer.slots == NULL
+            or w.balancer.cursors == NULL):
+        return FULL
+    if (slab_init(&w.conns, sizeof(Conn), conns) != OK or slab_init(&w.exchanges, sizeof(Exchange), exchanges) != OK
+            or pools_init(&w.pools, small, large) != OK or ring_init(&w.commands, COMMAND_RING_BYTES) != OK
+            or ring_init(&w.events, EVENT_RING_BYTES) != OK):
+        return FULL
+    if w.epoll_fd < 0 or w.mailbox_fd < 0 or w.event_fd < 0:
+        return IO
+    wheel_init(&w.wheel, &(<Conn*>w.conns.base).timer, sizeof(Conn), TICK_NS, sys_monotonic_ns())
+    return worker_mailbox(w)
+
+
+cdef int worker_mailbox(Worker* w) noexcept nogil:
+    cdef epoll_event ev
+    ev.events = EPOLLIN
+    ev.data.u64 = MAILBOX
+    return OK if sys_epoll_ctl(w.epoll_fd, EPOLL_CTL_ADD, w.mailbox_fd, &ev) == 0 else IO
+
+
+cdef void worker_free(Worker* w) noexcept nogil:
+    cdef u32 slots = w.slot_capacity
+    if w.epoll_fd >= 0:
+        sys_close(w.epoll_fd); w.epoll_fd = -1
+    if w.mailbox_fd >= 0:
+        sys_close(w.mailbox_fd); w.mailbox_fd = -1
+    if w.event_fd >= 0:
+        sys_close(w.event_fd); w.event_fd = -1
+    sys_release(w.waiting, slots * sizeof(Waiting)); w.waiting = NULL
+    sys_release(w.freed, slots * sizeof(u32)); w.freed = NULL
+    sys_release(w.deferred, w.conns.capacity * 2 * sizeof(u64)); w.deferred = NULL
+    sys_release(w.scratch, SCRATCH_BYTES); w.scratch = NULL
+    sys_release(w.meters.blocks, w.meters.block_capacity * sizeof(Block)); w.meters.blocks = NULL
+    sys_release(w.meters.endpoints, slots * sizeof(EndpointMeter)); w.meters.endpoints = NULL
+    sys_release(w.block_of, <size_t>LISTENERS_MAX * (w.meter_capacity + 1) * sizeof(u32)); w.block_of = NULL
+    sys_release(w.balancer.slots, slots * sizeof(EndpointState)); w.balancer.slots = NULL
+    sys_release(w.balancer.cursors, slots * sizeof(u64)); w.balancer.cursors = NULL
+    slab_free(&w.conns)
+    slab_free(&w.exchanges)
+    pools_free(&w.pools)
+    ring_free(&w.commands)
+    ring_free(&w.events)
+
+
+cdef int worker_command(Worker* w, const Command* command) noexcept nogil:
+    cdef int r = ring_write(&w.commands, <const u8*>command, sizeof(Command))
+    sys_eventfd_signal(w.mailbox_fd)
+    return r
+
+
+cdef void clock_read(Worker* w) noexcept nogil:
+    cdef Text t
+    cdef i64 now = sys_monotonic_ns()
+    w.wall_ns += now - w.now_ns
+    w.now_ns = now
+    if now < w.date_until_ns:
+        return
+    # A new second. The wall clock may have been set, so it is read anew.
+    w.wall_ns = sys_realtime_ns()
+    w.date_until_ns = now + 1000000000 - w.wall_ns % 1000000000
+    text_init(&t, w.date, 32)
+    text_date(&t, w.wall_ns)
+
+
+cdef void worker_adopt(Worker* w) noexcept nogil:
+    cdef Snapshot* snap = <Snapshot*>atomic_load_ptr(&w.shared.snapshot)
+    if snap == w.snap:
+        return
+    upstream_adopt(w, snap)
+    w.snap = snap
+    balancer_adopt(&w.balancer, snap, w.now_ns)
+    request_adopt(w)
+    atomic_store_u64(&w.shared.adopted[w.index], snap.version)
+
+
+cdef void worker_mail(Worker* w) noexcept nogil:
+    cdef Command command
+    sys_eventfd_clear(w.mailbox_fd)
+    while ring_read(&w.commands, <u8*>&command, sizeof(Command)) == OK:
+        if command.kind == COMMAND_ADD_LISTENER:
+            listener_add(w, command.fd, command.listener)
+        elif command.kind == COMMAND_REMOVE_LISTENER:
+            listener_remove(w, command.listener, 1)
+        elif command.kind == COMMAND_DRAIN and not w.draining:
+            w.draining = 1
+            downstream_drain(w)
+            upstream_close_idle(w)
+        elif command.kind == COMMAND_STOP:
+            w.stopping = 1
+
+
+# Hands a connection to whoever its state names. gone: reset, or closed on both sides.
+cdef void worker_dispatch(Worker* w, Conn* c, bint gone) noexcept nogil:
+    cdef Exchange* x
+    if c.state == DOWN_IDLE or c.state == DOWN_HEAD:
+        downstream_ready(w, c)
+    elif c.state == UP_IDLE:
+        upstream_idle_event(w, c)
+    elif c.state == DOWN_LINGER:
+        client_linger(w, c)
+    elif c.kind == CONN_LISTENER:
+        listener_accept(w, c)
+    else:
+        x = exchange_get(w, c.exchange)
+        if x == NULL:
+            meters_count(&w.meters, COUNT_STALE, 1)
+        elif c.state == UP_CONNECTING:
+            request_connecting(w, x, c, 0)
+        elif c.kind == CONN_DOWN:
+            exchange_down_event(w, x, gone)
+        else:
+            exchange_drive(w, x)
+
+
+cdef void worker_event(Worker* w, u64 handle, u32 events) noexcept nogil:
+    cdef Conn* c = conn_get(w, handle)
+    if c == NULL:
+        meters_count(&w.meters, COUNT_STALE, 1)
+        return
+    if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+        c.flags |= CONN_READABLE
+    if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+        c.flags |= CONN_RDHUP
+    if events & (EPOLLOUT | EPOLLHUP | EPOLLERR):
+        c.flags |= CONN_WRITABLE
+    worker_dispatch(w, c, events & (EPOLLHUP | EPOLLERR))
+
+
+cdef void worker_timers(Worker* w) noexcept nogil:
+    cdef u32 index
+    cdef Conn* c
+    cdef Exchange* x
+    while True:
+        index = wheel_pop(&w.wheel, w.now_ns)
+        if index == WHEEL_NONE:
+            return
+        c = <Conn*>slab_live(&w.conns, index)
+        if c == NULL:
+            meters_count(&w.meters, COUNT_STALE, 1)
+        elif c.kind == CONN_LISTENER:
+            listener_timer(w, c)
+        elif c.state == DOWN_IDLE or c.state == DOWN_HEAD:
+            downstream_timer(w, c)
+        elif c.state == DOWN_LINGER:
+            client_close(w, c, 0)
+        elif c.state == UP_IDLE:
+            upstream_idle_timeout(w, c)
+        else:
+            x = exchange_get(w, c.exchange)
+            if x == NULL:
+                meters_count(&w.meters, COUNT_STALE, 1)
+            elif c.state == UP_CONNECTING:
+                request_connecting(w, x, c, 1)
+            elif c.state == UP_BUSY:
+                exchange_up_timer(w, x)
+            elif c.state == DOWN_BUSY:
+                exchange_down_timer(w, x)
+
+
+# Connections that had more to do than one turn allows. What they defer again is left for the next turn.
+cdef void worker_deferred(Worker* w) noexcept nogil:
+    cdef u32 i, n = w.deferred_count
+    cdef Conn* c
+    for i in range(n):
+        c = conn_get(w, w.deferred[i])
+        if c != NULL:
+            c.flags &= <u8>~CONN_DEFERRED
+            worker_dispatch(w, c, 0)
+    for i in range(n, w.deferred_count):
+        w.deferred[i - n] = w.deferred[i]
+    w.deferred_count -= n
+
+
+cdef int worker_wait_ms(Worker* w) noexcept nogil:
+    cdef i64 ns
+    if w.deferred_count or w.stopping:
+        return 0
+    ns = wheel_wait_ns(&w.wheel, w.now_ns)
+    if ns < 0 or ns > <i64>WAIT_FOREVER_MS * 1000000:
+        return WAIT_FOREVER_MS
+    return <int>((ns + 999999) // 1000000)
+
+
+cdef void worker_stop(Worker* w) noexcept nogil:
+    cdef u32 i
+    cdef Conn* c
+    cdef Exchange* x
+    for i in range(w.exchanges.high):
+        x = <Exchange*>slab_live(&w.exchanges, i)
+        if x != NULL:
+            exchange_fail(w, x, FAULT_STOPPED)
+    for i in range(w.conns.high):
+        c = <Conn*>slab_live(&w.conns, i)
+        if c == NULL:
+            continue
+        if c.kind == CONN_DOWN:
+            client_close(w, c, 0)
+        elif c.kind == CONN_UP:
+            upstream_close(w, c, 0)
+        else:
+            conn_close(w, c, 0)
+    memset(w.listeners, 0, sizeof(w.listeners))
+    w.deferred_count = 0
+
+
+cdef void worker_turn(Worker* w, epoll_event* events, long n) noexcept nogil:
+    cdef long i
+    cdef i64 start, took
+    clock_read(w)
+    start = w.now_ns
+    meter_add(&w.meters.turns, 1)
+    meter_set(&w.meters.turn_start_ns, <u64>start)
+    worker_adopt(w)
+    for i in range(n):
+        if i & CLOCK_EVERY == CLOCK_EVERY:
+            clock_read(w)
+        if events[i].data.u64 == MAILBOX:
+            worker_mail(w)
+        else:
+            worker_event(w, events[i].data.u64, events[i].events)
+    if w.deferred_count:
+        worker_deferred(w)
+    worker_timers(w)
+    if w.freed_count:
+        request_serve_pending(w)
+    meters_publish(w)
+    took = sys_monotonic_ns() - start
+    meters_gauge(&w.meters, GAUGE_TURN_NS, <u64>took)
+    if <u64>took > w.meters.gauges[<u32>GAUGE_TURN_MAX_NS]:
+        meters_gauge(&w.meters, GAUGE_TURN_MAX_NS, <u64>took)
+
+
+cdef int worker_run(Worker* w) noexcept nogil:
+    cdef epoll_event[EVENTS_PER_TURN] events
+    cdef long n
+    cdef int failure = 0
+    if w.cpu >= 0:
+        failure = <int>-sys_pin_thread(w.cpu)
+        if failure:
+            return failure
+    clock_read(w)
+    worker_adopt(w)
+    while not w.stopping and not (w.draining and w.down_count == 0):
+        n = sys_epoll_wait(w.epoll_fd, events, EVENTS_PER_TURN, worker_wait_ms(w))
+        if n < 0 and n != -EINTR:
+            failure = <int>-n
+            break
+        worker_turn(w, events, n if n > 0 else 0)
+    worker_stop(w)
+    meters_publish(w)
+    atomic_store_u64(&w.shared.adopted[w.index], <u64>-1)
+    upstream_event(w, EVENT_DRAINED, 0, failure)
+    return failure
