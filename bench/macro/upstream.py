@@ -1,6 +1,6 @@
 """The one upstream of every measure: nginx with one worker. Answers of a few sizes; /upload reads a body to its end.
 
-The echo module (part of Debian's nginx-light) is for /upload: nginx itself answers before it has read a body and closes.
+The echo module (part of Debian's nginx-light) is for /upload: nginx itself answers before the body's end and closes.
 """
 
 from pathlib import Path

@@ -26,6 +26,7 @@ def profile(bench: Bench, name: str, requests: int, keep: Path | None = None) ->
     with stage(bench) as here:
         out = keep or here.work / "callgrind"
         out.mkdir(parents=True, exist_ok=True)
+        out.chmod(0o777)  # for the worker of nginx, which is another user
         wrap = (*VALGRIND, f"--callgrind-out-file={out}/callgrind.out.%p")
         peer = here.up(name, wrap=wrap, ready_within_s=240)
         client.exactly(peer.port, bench.cores.load, requests, CONNECTIONS)
