@@ -1,13 +1,14 @@
 """Shows the wire layer to the tests: heads, trailers, writers, authority and names.
 
-Every call works on a copy of its input that is exactly as long as it says, so that a sanitizer sees a byte too far.
+A head is parsed from a heap block exactly as long as it is, so that a sanitizer sees a byte too far; the *_at forms
+take an address between forbidden pages (wire_guard).
 """
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from fastmesh._core.base.types cimport u8, u16, u32, u64, i64
-from fastmesh._core.ffi.simd cimport fm_is_token
+from fastmesh._core.ffi.simd cimport fm_is_token, fm_target_span
 from fastmesh._core.wire.authority cimport Authority, authority_parse, ipv6_valid
 from fastmesh._core.wire.headers cimport field_id
 from fastmesh._core.wire.http1_head cimport (
@@ -105,8 +106,8 @@ cdef class Parser:
         return http1_response_framing(self.head, <u8>method)
 
     def write(self, size_t room=1 << 18, int flags=0, via=None, client=None, date=None, bint https=False,
-              int max_forwards=0):
-        """The last fed message written again with an edit: bytes, or the Status."""
+              int max_forwards=0, size_t out_at=0):
+        """The last fed message written again with an edit: bytes, or the Status. out_at: where to, else a heap block."""
         cdef HeadEdit edit
         cdef i64 n
         cdef u8* out
@@ -123,7 +124,7 @@ cdef class Parser:
             edit.date = <const u8*>(<bytes>date)
         edit.https = https
         edit.max_forwards = <u8>max_forwards
-        out = <u8*>malloc(room if room else 1)
+        out = <u8*>out_at if out_at else <u8*>malloc(room if room else 1)
         if self.kind == 0:
             n = http1_request_write(out, room, self.head, copy, &edit)
         elif self.kind == 1:
@@ -131,50 +132,62 @@ cdef class Parser:
         else:
             n = http1_trailers_write(out, room, self.head, copy)
         result = (<char*>out)[:n] if n >= 0 else n
-        free(out)
+        if not out_at:
+            free(out)
         free(copy)
         return result
 
 
-def error(int status, bytes text, date=None, bint close=False, bint head_only=False, size_t room=65536):
-    """A proxy-made response: bytes, or the Status."""
-    cdef u8* out = <u8*>malloc(room if room else 1)
+def error(int status, bytes text, date=None, bint close=False, bint head_only=False, size_t room=65536, size_t out_at=0):
+    """A proxy-made response: bytes, or the Status. out_at: where to, else a heap block."""
+    cdef u8* out = <u8*>out_at if out_at else <u8*>malloc(room if room else 1)
     cdef const u8* stamp = NULL
     cdef i64 n
     if date is not None:
         stamp = <const u8*>(<bytes>date)
     n = http1_error_write(out, room, <u16>status, <const u8*>text, <size_t>len(text), stamp, close, head_only)
     result = (<char*>out)[:n] if n >= 0 else n
-    free(out)
+    if not out_at:
+        free(out)
     return result
 
 
+def name_id_at(size_t address, size_t n):
+    return field_id(<const u8*>address, n)
+
+
 def name_id(bytes name):
-    cdef u8* copy = exact(name)
-    cdef u8 found = field_id(copy, <size_t>len(name))
-    free(copy)
-    return found
+    """FieldId of a name."""
+    return name_id_at(<size_t><const u8*>name, <size_t>len(name))
+
+
+def token_at(size_t address, size_t n, size_t room):
+    return fm_is_token(<const u8*>address, n, room)
 
 
 def token(bytes text, size_t slack=0):
     """Whether text is a token; slack: bytes after it that may be read."""
-    cdef u8* copy = exact(text + b"\0" * slack)
-    cdef bint found = fm_is_token(copy, <size_t>len(text), <size_t>len(text) + slack)
-    free(copy)
-    return found
+    cdef bytes padded = text + b"\0" * slack
+    return token_at(<size_t><const u8*>padded, <size_t>len(text), <size_t>len(padded))
+
+
+def authority_at(size_t address, size_t n):
+    cdef Authority out
+    return (out.host_len, out.port) if authority_parse(<const u8*>address, n, &out) else None
 
 
 def authority(bytes text):
     """(host_len, port) or None."""
-    cdef Authority out
-    cdef u8* copy = exact(text)
-    cdef bint good = authority_parse(copy, <size_t>len(text), &out)
-    free(copy)
-    return (out.host_len, out.port) if good else None
+    return authority_at(<size_t><const u8*>text, <size_t>len(text))
 
 
 def ipv6(bytes text):
-    cdef u8* copy = exact(text)
-    cdef bint good = ipv6_valid(copy, <size_t>len(text))
-    free(copy)
-    return good
+    """Whether text is an IPv6 address of a URI, without brackets."""
+    return ipv6_valid(<const u8*>text, <size_t>len(text))
+
+
+def target_span_at(size_t address, size_t n):
+    """(bytes that may stand in a target, where their first "?" is)."""
+    cdef size_t query = 0
+    cdef size_t span = fm_target_span(<const u8*>address, n, &query)
+    return span, query

@@ -1,7 +1,7 @@
 # What the fields of a head mean for its message: framing, persistence, host, upgrade, and which fields stay behind.
 # Law: decided once, from all fields of a grammatical head; the first fault of a fixed order is the verdict.
 from fastmesh._core.base.types cimport u8, u16, u32
-from fastmesh._core.wire.http1_head cimport Http1Head
+from fastmesh._core.wire.http1_types cimport Http1Head
 
 cdef enum:
     CONNECTION_NAMES_MAX = 64   # names in Connection fields; more is an attack on who must look each of them up

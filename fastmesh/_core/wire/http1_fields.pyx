@@ -8,7 +8,7 @@ from fastmesh._core.wire.headers cimport (
     FIELD_UPGRADE, FIELD_VIA, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_PROTO, Field,
 )
 from fastmesh._core.wire.http1_fields cimport CONNECTION_NAMES_MAX, FieldFacts
-from fastmesh._core.wire.http1_head cimport (
+from fastmesh._core.wire.http1_types cimport (
     FAULT_CODING, FAULT_CODING_UNKNOWN, FAULT_CONNECTION, FAULT_CONTENT_LENGTH, FAULT_HOST, FAULT_HOST_MISMATCH,
     FAULT_HOST_MISSING, FAULT_HOST_REPEATED, FAULT_LENGTH_AND_CODING, FAULT_NONE, FAULT_UPGRADE, FRAMING_CHUNKED,
     FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_NONE, HEAD_CLOSE, HEAD_DROPS, HEAD_EXPECT_CONTINUE, HEAD_HAS_DATE,
@@ -336,6 +336,6 @@ cdef void trailers_settle(Http1Head* head, const u8* data) noexcept nogil:
     cdef u16 i
     for i in range(head.nfields):
         field = &head.fields[i]
-        field.drop = forbidden_in_trailers(data + field.name_off, field.name_len, field.id)
+        field.drop = <u8>forbidden_in_trailers(data + field.name_off, field.name_len, field.id)
         if field.drop:
             head.flags |= HEAD_DROPS

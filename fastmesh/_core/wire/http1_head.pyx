@@ -44,6 +44,7 @@ ctypedef struct Work:
     const u8* data
     size_t n                # bytes there
     size_t visible          # of them within limits.head_bytes
+    u32 lines               # as Http1Resume.lines
     int kind
 
 
@@ -114,11 +115,12 @@ cdef int line_stopped(Work* w, size_t pos, size_t end, size_t line_end, u8 contr
     if end + 1 < stop:
         return refuse(w, BAD, FAULT_BARE_CR)
     if w.n > line_end:
-        if w.resume.lines == 0 and line_end < w.limits.head_bytes and w.kind != KIND_TRAILERS:
+        if w.lines == 0 and line_end < w.limits.head_bytes:
             return refuse(w, LIMIT, FAULT_LINE_TOO_LONG)
         return refuse(w, LIMIT, FAULT_HEAD_TOO_LONG)
     w.resume.line_off = <u32>pos
     w.resume.seen_bytes = <u32>end
+    w.resume.lines = w.lines
     return AGAIN
 
 
@@ -186,7 +188,7 @@ cdef int field_lines(Work* w, Scan* scan, size_t pos, FieldFacts* facts) noexcep
     cdef u32 most = w.limits.fields if w.limits.fields < HEADERS_MAX else <u32>HEADERS_MAX
     cdef u32 bit
     while True:
-        w.resume.lines = <u16>(head.nfields + 1)
+        w.lines = <u32>(head.nfields + 1)
         line_end = line_limit(w, pos, w.limits.field_line_bytes)
         colon = scan_either(scan, pos)
         end = colon
@@ -210,17 +212,17 @@ cdef int field_lines(Work* w, Scan* scan, size_t pos, FieldFacts* facts) noexcep
         pos = end + 2
 
 
-cdef int message_walk(Work* w, FieldFacts* facts) noexcept nogil:
-    """From the incomplete line on (from the start of a new message) to the end of the head or of the bytes."""
+cdef int message_walk(Work* w, FieldFacts* facts, size_t pos, u32 lines) noexcept nogil:
+    """From the incomplete line at pos (from the start of a new message) to the end of the head or of the bytes."""
     cdef Scan scan
-    cdef size_t pos = w.resume.line_off
     cdef int rc
     scan_init(&scan, w.data, w.visible)
     memset(w.head, 0, <size_t>(<u8*>&w.head.fields[0] - <u8*>w.head))
     facts.seen = 0
     facts.repeated = 0
-    if w.resume.lines:
-        w.head.nfields = <u16>(w.resume.lines - 1)
+    w.lines = lines
+    if lines:
+        w.head.nfields = <u16>(lines - 1)
     elif w.kind != KIND_TRAILERS:
         rc = start_line(w, &scan, pos, &pos)
         if rc != OK:
@@ -232,7 +234,7 @@ cdef bint nothing_new(Work* w) noexcept nogil:
     """Whether the bytes since the last call end no line, break none and cross no limit."""
     cdef Scan scan
     cdef Http1Resume* resume = w.resume
-    cdef u32 bytes = w.limits.line_bytes if resume.lines == 0 else w.limits.field_line_bytes
+    cdef u32 bytes = w.limits.field_line_bytes if resume.lines else w.limits.line_bytes
     if resume.seen_bytes == 0 or w.n > line_limit(w, resume.line_off, bytes):
         return False
     scan_init(&scan, w.data, w.visible)
@@ -257,11 +259,9 @@ cdef inline int message_parse(Http1Head* head, Http1Resume* resume, const u8* da
     w.kind = kind
     if nothing_new(&w):
         return AGAIN
-    rc = message_walk(&w, &facts)
+    rc = message_walk(&w, &facts, resume.line_off, resume.lines)
     if rc == OK and resumed:
-        resume.line_off = 0
-        resume.lines = 0
-        rc = message_walk(&w, &facts)
+        rc = message_walk(&w, &facts, 0, 0)
     if rc != OK:
         return rc
     if kind == KIND_TRAILERS:

@@ -1,7 +1,7 @@
 # Start lines of HTTP/1 (RFC 9112 3 and 4), one complete line at a time.
 # Law: a function of the line's bytes alone; the line has no control byte but HTAB before its CRLF.
 from fastmesh._core.base.types cimport u8
-from fastmesh._core.wire.http1_head cimport Http1Head
+from fastmesh._core.wire.http1_types cimport Http1Head
 
 # data[off .. end): the line without its CRLF; n: bytes that may be read. Fills method, target, path, authority of a
 # target, version. FAULT_NONE or why the line is refused.

@@ -2,7 +2,7 @@ from libc.string cimport memcmp
 from fastmesh._core.base.types cimport u8, u16, u32
 from fastmesh._core.ffi.simd cimport FM_CLASS_TARGET, FM_CLASS_TOKEN, fm_class, fm_target_span
 from fastmesh._core.wire.authority cimport Authority, authority_parse
-from fastmesh._core.wire.http1_head cimport (
+from fastmesh._core.wire.http1_types cimport (
     FAULT_HOST, FAULT_METHOD, FAULT_NONE, FAULT_REQUEST_LINE, FAULT_STATUS_LINE, FAULT_TARGET, FAULT_VERSION,
     FAULT_VERSION_UNSUPPORTED, METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_OTHER,
     METHOD_PATCH, METHOD_POST, METHOD_PUT, METHOD_TRACE, TARGET_ABSOLUTE, TARGET_ASTERISK, TARGET_AUTHORITY,

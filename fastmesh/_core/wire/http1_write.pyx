@@ -100,7 +100,7 @@ cdef void put_fields(Out* out, const Http1Head* head, const u8* data, u32 drops)
                 continue
             if field.name_off > start:
                 put(out, data + start, field.name_off - start)
-            stop = head.fields[i + 1].name_off if i + 1 < head.nfields else head.head_bytes - 2
+            stop = head.fields[i + 1].name_off if i + 1 < head.nfields else <u32>(head.head_bytes - 2)
             start = stop
     put(out, data + start, head.head_bytes - 2 - start)
 
