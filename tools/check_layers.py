@@ -7,6 +7,7 @@ discovery, identity, admin, telemetry} > config, siblings never import each othe
 import ast
 import re
 import sys
+from typing import NamedTuple
 
 from tools.source import LAYERS, ROOT, Finding, core_files, layer_of, logical_lines, module_of, report
 
@@ -44,17 +45,26 @@ def _root_relative(module: str, package: str) -> str:
     return ".".join([*base, *filter(None, [module.lstrip(".")])])
 
 
-def cimports(source: str, package: str) -> list[tuple[int, str]]:
-    """Line and dotted module of every cimport; a name cimported from a package counts as that package's module."""
-    found: list[tuple[int, str]] = []
+class Cimport(NamedTuple):
+    line: int
+    module: str
+    calls: bool  # a function (or a whole module) is named, not only types and constants
+
+
+def cimports(source: str, package: str) -> list[Cimport]:
+    """Every cimport; a name cimported from a package counts as that package's module."""
+    found: list[Cimport] = []
     for line in logical_lines(source):
         if match := re.match(r"from\s+([.\w]+)\s+cimport\s+(.+)", line.text):
             module = _root_relative(match[1], package)
             names = [name.split(" as ")[0].strip() for name in match[2].strip("() ").split(",") if name.strip()]
-            found += [(line.number, f"{module}.{name}" if module in PACKAGES else module) for name in names]
+            found += [
+                Cimport(line.number, f"{module}.{name}" if module in PACKAGES else module, not name[0].isupper())
+                for name in names
+            ]
         elif match := re.match(r"cimport\s+(.+)", line.text):
-            found += [(line.number, name.split(" as ")[0].strip()) for name in match[1].split(",")]
-    return list(dict.fromkeys(found))
+            found += [Cimport(line.number, name.split(" as ")[0].strip(), True) for name in match[1].split(",")]
+    return found
 
 
 def _right(module: str, target: str) -> str | None:
@@ -76,14 +86,21 @@ def _right(module: str, target: str) -> str | None:
 
 
 def check_cimports(sources: dict[str, tuple[str, str]]) -> list[Finding]:
-    """`sources`: path -> (dotted module, text). A module's .pyx and .pxd count as one node in the search for cycles."""
+    """`sources`: path -> (dotted module, text).
+
+    A cycle is one of calls: two modules that know each other's types are one design, two that call each other are one
+    module. A .pyx and its .pxd count as one.
+    """
     found: list[Finding] = []
     edges: dict[str, set[str]] = {}
     for path, (module, text) in sources.items():
-        for number, target in cimports(text, module.rpartition(".")[0]):
-            if why := _right(module, target):
+        seen = set()
+        for number, target, calls in cimports(text, module.rpartition(".")[0]):
+            why = _right(module, target)
+            if why and (number, target) not in seen:
                 found.append(Finding(path, number, f"cimports {target}: {why}"))
-            if target != module:
+            seen.add((number, target))
+            if calls and target != module:
                 edges.setdefault(module, set()).add(target)
     found += [Finding(" > ".join(cycle), 0, "a cycle of cimports") for cycle in cycles(edges)]
     return found

@@ -57,9 +57,11 @@ def test_unlawful_cimport(module: str, text: str) -> None:
 
 
 def test_cycle_inside_a_layer() -> None:
-    there = ("io.relay", "from fastmesh._core.io.exchange cimport E")
-    back = ("io.exchange", "from fastmesh._core.io.relay cimport R")
+    there = ("io.relay", "from fastmesh._core.io.exchange cimport Exchange, exchange_end")
+    back = ("io.exchange", "from fastmesh._core.io.relay cimport RELAY_MAX, relay_start")
+    types_back = ("io.exchange", "from fastmesh._core.io.relay cimport RELAY_MAX, Relay")
     assert core(there) == []
+    assert core(there, types_back) == []
     assert core(there, back) == ["a cycle of cimports"]
     assert cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}}) == [["a", "b", "c", "a"]]
     assert cycles({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}}) == []
