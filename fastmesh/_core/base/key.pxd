@@ -1,7 +1,5 @@
 # Seeded hashing and ASCII-folded comparison of short texts. Law: reads exactly the n bytes named; equal texts (after
 # folding A-Z, where asked) hash equally. Not for secrets: the seed only keeps a table's layout from being guessed.
-from libc.string cimport memcmp
-
 from fastmesh._core.base.types cimport u8, u32, u64
 from fastmesh._core.ffi.simd cimport fm_load_u32, fm_load_u64
 
@@ -29,7 +27,7 @@ cdef inline u64 key_mix(u64 hash_value, u64 word) noexcept nogil:
     return mixed ^ (mixed >> 32)
 
 cdef inline u64 key_hash(u64 seed, const u8* text, size_t n, u32 fold) noexcept nogil:
-    cdef u64 mixed = key_mix(seed, n)
+    cdef u64 mixed = seed + n * <u64>0xD6E8FEB86659FD93
     cdef u64 word
     while n >= 8:
         word = fm_load_u64(text)
@@ -37,16 +35,17 @@ cdef inline u64 key_hash(u64 seed, const u8* text, size_t n, u32 fold) noexcept 
         text += 8
         n -= 8
     word = key_tail(text, n)
-    return key_mix(key_mix(mixed, key_fold8(word) if fold else word), seed)
+    return key_mix(key_mix(mixed, key_fold8(word) if fold else word), 0)
 
 # Whether n bytes of text, lower-cased when fold is set, are those of key (which is lower case then).
 cdef inline bint key_equal(const u8* text, const u8* key, size_t n, u32 fold) noexcept nogil:
-    if not fold:
-        return memcmp(text, key, n) == 0
+    cdef u64 word
     while n >= 8:
-        if key_fold8(fm_load_u64(text)) != fm_load_u64(key):
+        word = fm_load_u64(text)
+        if (key_fold8(word) if fold else word) != fm_load_u64(key):
             return 0
         text += 8
         key += 8
         n -= 8
-    return key_fold8(key_tail(text, n)) == key_tail(key, n)
+    word = key_tail(text, n)
+    return (key_fold8(word) if fold else word) == key_tail(key, n)

@@ -1,9 +1,10 @@
-# The router's compiled look-up: one hash table of nodes, and routes in buckets sorted by precedence.
-# Law: built once, then only read; a look-up walks at most `probe_max` entries of the table.
+# The router's compiled look-up: host groups, each with its path rules in order of precedence, and one hash table to find
+# both. Law: built once, then only read; a look-up walks at most `probe_max` entries of the table.
+# A group of few rules is read through in order (fewer cache lines than any look-up); a larger one is looked up.
 # A node is either a whole host or path (exact rules, found with one look-up) or one step of a trie: a label of a wildcard
 # host from the right, a segment of a path prefix from the left. Its parent tells which.
-from fastmesh._core.base.key cimport key_equal, key_hash, key_mix
-from fastmesh._core.base.types cimport u8, u32, u64
+from fastmesh._core.base.key cimport key_equal, key_hash
+from fastmesh._core.base.types cimport u8, u16, u32, u64
 from fastmesh._core.routing.snapshot cimport Snapshot
 
 cdef enum:
@@ -11,6 +12,7 @@ cdef enum:
     NODE_HOSTS = 0xFFFFFFFE      # parent of whole hosts
     NODE_PATHS = 0x80000000      # | group: parent of the group's whole paths
     NODE_SUFFIXES = 0            # node: root of the trie of wildcard hosts
+    RULES_READ = 8               # a group of at most so many rules is read through
 
 ctypedef struct Entry:
     u32 tag                 # of the node's hash
@@ -20,20 +22,25 @@ ctypedef struct Node:
     u32 parent
     u32 text_off            # in the snapshot's blob
     u32 text_len
-    u32 value               # hosts: group; paths: bucket; NODE_NONE: only a step on the way
+    u32 value               # hosts: group; paths: rule; NODE_NONE: only a step on the way
     u32 up                  # the next less specific node with a value; NODE_NONE: none
     u32 steps               # nodes that have this one as their parent
 
-# All routes of one host rule.
+# All routes of one host rule: rules[rule_first .. + rule_count), the most specific path first.
 ctypedef struct Group:
-    u32 root                # of its trie of path prefixes; NODE_NONE: it has none
-    u32 any_bucket          # of its routes for any path; NODE_NONE: none
-    u32 exact_count         # of its whole paths
+    u32 rule_first
+    u32 rule_count
+    u32 any_rule            # the one for any path (it is the last); NODE_NONE: none
+    u32 root                # of the trie of path prefixes; NODE_NONE: no prefix
+    u32 exact_count         # rules that are whole paths
 
-# All routes of one host rule and one path rule: candidates[first .. first + count), best first.
-ctypedef struct Bucket:
-    u32 first
-    u32 count
+# All routes of one group with the same path.
+ctypedef struct Rule:
+    u32 path_off            # in the snapshot's blob
+    u16 path_len            # of a prefix: without its trailing slash
+    u8 path_kind
+    u32 count               # of routes
+    u32 first               # the route, when there is one; else candidates[first .. first + count), best first
 
 ctypedef struct RouteIndex:
     u32 catch_all           # the only route, when it matches every request; else NODE_NONE
@@ -46,14 +53,14 @@ ctypedef struct RouteIndex:
     Entry* table            # owns
     Node* nodes             # owns
     Group* groups           # owns
-    Bucket* buckets         # owns
+    Rule* rules             # owns
     u32* candidates         # owns
     u32 node_count
     u32 group_count
-    u32 bucket_count
+    u32 rule_count
 
 cdef inline u32 index_tag(const RouteIndex* index, u32 parent, const u8* text, u32 n, u32 fold) noexcept nogil:
-    return <u32>key_mix(key_hash(index.seed, text, n, fold), parent)
+    return <u32>key_hash(index.seed + parent * <u64>0xA0761D6478BD642F, text, n, fold)
 
 cdef inline u32 index_find(const RouteIndex* index, const u8* blob, u32 parent, const u8* text, u32 n,
                            u32 fold) noexcept nogil:

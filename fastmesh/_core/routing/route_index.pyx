@@ -1,9 +1,9 @@
 from libc.stdlib cimport calloc, free, malloc, qsort
-from libc.string cimport memchr
+from libc.string cimport memchr, memcmp
 
 from fastmesh._core.base.key cimport KEY_EXACT, KEY_FOLD, key_hash, key_mix
 from fastmesh._core.base.status cimport OK, FULL
-from fastmesh._core.base.types cimport u8, u32, u64
+from fastmesh._core.base.types cimport u8, u16, u32, u64
 from fastmesh._core.ffi.simd cimport fm_load_u64
 from fastmesh._core.routing.snapshot cimport (
     HOST_ANY, HOST_EXACT, HOST_SUFFIX, PATH_ANY, PATH_EXACT, PATH_PREFIX, Route, Snapshot,
@@ -21,13 +21,15 @@ cdef enum:
     PROBES_MOST = 16        # a table with a longer run gets another seed
     RESEEDS_MOST = 8
 
-# What the routes of one bucket are sorted by.
+# A route and what decides its place among the others.
 ctypedef struct Rank:
-    u32 bucket
-    u32 headers
+    u64 place               # group, then the path rule: less is tried earlier
+    const u8* path          # borrows the blob for the build
     u64 order
-    u32 route
+    u32 path_len
+    u32 headers
     u32 named               # 1: it names methods
+    u32 route
 
 
 cdef u32 index_walk_host(const RouteIndex* index, const u8* blob, const u8* host, u32 n) noexcept nogil:
@@ -141,16 +143,13 @@ cdef u32 node_of(RouteIndex* index, const u8* blob, u32 parent, u32 text_off, u3
 
 cdef u32 group_new(RouteIndex* index) noexcept nogil:
     cdef Group* g = &index.groups[index.group_count]
+    g.rule_first = 0
+    g.rule_count = 0
+    g.any_rule = <u32>NODE_NONE
     g.root = <u32>NODE_NONE
-    g.any_bucket = <u32>NODE_NONE
     g.exact_count = 0
     index.group_count += 1
     return index.group_count - 1
-
-
-cdef u32 bucket_new(RouteIndex* index) noexcept nogil:
-    index.bucket_count += 1
-    return index.bucket_count - 1
 
 
 # Node of a wildcard host without its leading dot, last label first.
@@ -212,35 +211,19 @@ cdef u32 prefix_node(RouteIndex* index, const u8* blob, u32 group, u32 off, u32 
     return node
 
 
-# Bucket of a route's path within its group; NODE_NONE when there is no memory.
-cdef u32 bucket_of(RouteIndex* index, const u8* blob, const Route* route, u32 group) noexcept nogil:
-    cdef Group* g = &index.groups[group]
-    cdef u32 n = route.path_len
-    cdef u32 node
-    if route.path_kind == PATH_ANY:
-        if g.any_bucket == <u32>NODE_NONE:
-            g.any_bucket = bucket_new(index)
-        return g.any_bucket
-    if route.path_kind == PATH_EXACT:
-        node = node_of(index, blob, <u32>NODE_PATHS | group, route.path_off, n)
-    else:
-        if n > 0 and blob[route.path_off + n - 1] == SLASH:
-            n -= 1
-        node = prefix_node(index, blob, group, route.path_off, n)
-    if node == <u32>NODE_NONE:
-        return node
-    if index.nodes[node].value == <u32>NODE_NONE:
-        index.nodes[node].value = bucket_new(index)
-        if route.path_kind == PATH_EXACT:
-            g.exact_count += 1
-    return index.nodes[node].value
+cdef int compare_rules(const Rank* a, const Rank* b) noexcept nogil:
+    if a.place != b.place:
+        return -1 if a.place < b.place else 1
+    # The place holds the length too.
+    return memcmp(a.path, b.path, a.path_len)
 
 
 cdef int compare_ranks(const void* left, const void* right) noexcept nogil:
     cdef const Rank* a = <const Rank*>left
     cdef const Rank* b = <const Rank*>right
-    if a.bucket != b.bucket:
-        return -1 if a.bucket < b.bucket else 1
+    cdef int rules = compare_rules(a, b)
+    if rules != 0:
+        return rules
     if a.named != b.named:
         return -1 if a.named > b.named else 1
     if a.headers != b.headers:
@@ -255,49 +238,97 @@ cdef bint is_reachable(const u8* blob, const Route* route) noexcept nogil:
     return route.path_kind != PATH_PREFIX or route.path_len == 0 or blob[route.path_off] == SLASH
 
 
-# Groups, nodes and buckets of every route; ranks[0 .. *count) of those that can match at all.
-cdef int place_routes(RouteIndex* index, const Snapshot* s, Rank* ranks, u32* count) noexcept nogil:
-    cdef const Route* route
-    cdef Rank* rank
-    cdef u32 i, group, bucket
+cdef void rank_route(Rank* rank, const u8* blob, const Route* route, u32 which, u32 group) noexcept nogil:
+    cdef u32 kind = 2 if route.path_kind == PATH_EXACT else (1 if route.path_kind == PATH_PREFIX else 0)
+    cdef u32 n = route.path_len if kind > 0 else 0
+    if kind == 1 and n > 0 and blob[route.path_off + n - 1] == SLASH:
+        n -= 1
+    rank.place = (<u64>group << 32) | (<u32>0xFFFFFFFF - ((kind << 16) | n))
+    rank.path = blob + route.path_off
+    rank.path_len = n
+    rank.headers = route.header_count
+    rank.order = route.order
+    rank.route = which
+    rank.named = 1 if route.methods != 0 else 0
+
+
+# The routes that can match at all, each with its group: ranks[0 .. *count).
+cdef int rank_routes(RouteIndex* index, const Snapshot* s, Rank* ranks, u32* count) noexcept nogil:
+    cdef u32 i, group
     count[0] = 0
     for i in range(s.route_count):
-        route = &s.routes[i]
-        if not is_reachable(s.blob, route):
+        if not is_reachable(s.blob, &s.routes[i]):
             continue
-        group = group_of(index, s.blob, route)
+        group = group_of(index, s.blob, &s.routes[i])
         if group == <u32>NODE_NONE:
             return FULL
-        bucket = bucket_of(index, s.blob, route, group)
-        if bucket == <u32>NODE_NONE:
-            return FULL
-        rank = &ranks[count[0]]
-        rank.bucket = bucket
-        rank.headers = route.header_count
-        rank.order = route.order
-        rank.route = i
-        rank.named = 1 if route.methods != 0 else 0
+        rank_route(&ranks[count[0]], s.blob, &s.routes[i], i, group)
         count[0] += 1
     return OK
 
 
-cdef int fill_buckets(RouteIndex* index, const Snapshot* s) noexcept nogil:
+cdef u32 rule_new(RouteIndex* index, const Snapshot* s, const Rank* rank, u32 first) noexcept nogil:
+    cdef u32 which = index.rule_count
+    cdef Rule* rule = &index.rules[which]
+    cdef Group* group = &index.groups[rank.place >> 32]
+    rule.path_off = s.routes[rank.route].path_off
+    rule.path_len = <u16>rank.path_len
+    rule.path_kind = s.routes[rank.route].path_kind
+    rule.first = first
+    rule.count = 0
+    if group.rule_count == 0:
+        group.rule_first = which
+    group.rule_count += 1
+    if rule.path_kind == PATH_ANY:
+        group.any_rule = which
+    index.rule_count += 1
+    return which
+
+
+cdef void fill_rules(RouteIndex* index, const Snapshot* s, const Rank* ranks, u32 count) noexcept nogil:
+    cdef Rule* rule = NULL
+    cdef u32 i
+    for i in range(count):
+        if i == 0 or compare_rules(&ranks[i - 1], &ranks[i]) != 0:
+            rule = &index.rules[rule_new(index, s, &ranks[i], i)]
+        rule.count += 1
+        index.candidates[i] = ranks[i].route
+    for i in range(index.rule_count):
+        if index.rules[i].count == 1:
+            index.rules[i].first = index.candidates[index.rules[i].first]
+
+
+cdef int sort_routes(RouteIndex* index, const Snapshot* s) noexcept nogil:
     cdef Rank* ranks = <Rank*>calloc(<size_t>s.route_count + 1, sizeof(Rank))
-    cdef Bucket* bucket
-    cdef u32 count, i
+    cdef u32 count
     if ranks == NULL:
         return FULL
-    if place_routes(index, s, ranks, &count) != OK:
+    if rank_routes(index, s, ranks, &count) != OK:
         free(ranks)
         return FULL
     qsort(ranks, count, sizeof(Rank), compare_ranks)
-    for i in range(count):
-        bucket = &index.buckets[ranks[i].bucket]
-        if bucket.count == 0:
-            bucket.first = i
-        bucket.count += 1
-        index.candidates[i] = ranks[i].route
+    fill_rules(index, s, ranks, count)
     free(ranks)
+    return OK
+
+
+# Nodes for the paths of a group that has too many rules to read them through.
+cdef int index_paths(RouteIndex* index, const u8* blob, u32 which) noexcept nogil:
+    cdef Group* group = &index.groups[which]
+    cdef const Rule* rule
+    cdef u32 i, node
+    for i in range(group.rule_first, group.rule_first + group.rule_count):
+        rule = &index.rules[i]
+        if rule.path_kind == PATH_ANY:
+            continue
+        if rule.path_kind == PATH_EXACT:
+            node = node_of(index, blob, <u32>NODE_PATHS | which, rule.path_off, rule.path_len)
+            group.exact_count += 1
+        else:
+            node = prefix_node(index, blob, which, rule.path_off, rule.path_len)
+        if node == <u32>NODE_NONE:
+            return FULL
+        index.nodes[node].value = i
     return OK
 
 
@@ -364,16 +395,22 @@ cdef bint matches_all(const Route* route) noexcept nogil:
 
 
 cdef int index_fill(RouteIndex* index, const Snapshot* s) noexcept nogil:
+    cdef u32 i
     index.nodes = <Node*>malloc(nodes_most(s) * sizeof(Node))
     index.groups = <Group*>malloc((<size_t>s.route_count + 1) * sizeof(Group))
-    index.buckets = <Bucket*>calloc(<size_t>s.route_count + 1, sizeof(Bucket))
+    index.rules = <Rule*>malloc((<size_t>s.route_count + 1) * sizeof(Rule))
     index.candidates = <u32*>malloc((<size_t>s.route_count + 1) * sizeof(u32))
-    if index.nodes == NULL or index.groups == NULL or index.buckets == NULL or index.candidates == NULL:
+    if index.nodes == NULL or index.groups == NULL or index.rules == NULL or index.candidates == NULL:
         return FULL
     if table_fill(index, s.blob, TABLE_FIRST) != OK:
         return FULL
     node_new(index, s.blob, <u32>NODE_NONE, 0, 0)
-    if fill_buckets(index, s) != OK or settle_table(index, s.blob) != OK:
+    if sort_routes(index, s) != OK:
+        return FULL
+    for i in range(index.group_count):
+        if index.groups[i].rule_count > RULES_READ and index_paths(index, s.blob, i) != OK:
+            return FULL
+    if settle_table(index, s.blob) != OK:
         return FULL
     link_up(index, s.blob)
     if s.route_count == 1 and matches_all(&s.routes[0]):
@@ -400,6 +437,6 @@ cdef void index_free(RouteIndex* index) noexcept nogil:
     free(index.table)
     free(index.nodes)
     free(index.groups)
-    free(index.buckets)
+    free(index.rules)
     free(index.candidates)
     free(index)

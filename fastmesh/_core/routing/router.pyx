@@ -4,14 +4,17 @@ from fastmesh._core.base.key cimport KEY_EXACT, KEY_FOLD, key_equal
 from fastmesh._core.base.status cimport OK, FULL
 from fastmesh._core.base.types cimport u8, u32
 from fastmesh._core.routing.route_index cimport (
-    NODE_HOSTS, NODE_NONE, NODE_PATHS, Bucket, Group, RouteIndex, index_find, index_free, index_new, index_walk_host,
-    index_walk_path,
+    NODE_HOSTS, NODE_NONE, NODE_PATHS, RULES_READ, Group, RouteIndex, Rule, index_find, index_free, index_new,
+    index_walk_host, index_walk_path,
 )
-from fastmesh._core.routing.snapshot cimport HEADER_ABSENT, HEADER_EXACT, ROUTE_NONE, HeaderMatch, Route, Snapshot
+from fastmesh._core.routing.snapshot cimport (
+    HEADER_ABSENT, HEADER_EXACT, PATH_ANY, PATH_EXACT, ROUTE_NONE, HeaderMatch, Route, Snapshot,
+)
 from fastmesh._core.wire.headers cimport Field
 
 cdef enum:
     DOT = 46
+    SLASH = 47
 
 cdef const u8* ROOT_PATH = <const u8*>"/"
 
@@ -46,13 +49,37 @@ cdef bint conditions_hold(const Snapshot* s, const RouteQuery* query, const Rout
     return 1
 
 
-cdef u32 try_bucket(const RouteIndex* index, const Snapshot* s, const RouteQuery* query, u32 which) noexcept nogil:
-    cdef const Bucket* bucket = &index.buckets[which]
+cdef u32 try_rule(const RouteIndex* index, const Snapshot* s, const RouteQuery* query, const Rule* rule) noexcept nogil:
     cdef u32 i, route
-    for i in range(bucket.count):
-        route = index.candidates[bucket.first + i]
+    if rule.count == 1:
+        return rule.first if conditions_hold(s, query, &s.routes[rule.first]) else <u32>ROUTE_NONE
+    for i in range(rule.first, rule.first + rule.count):
+        route = index.candidates[i]
         if conditions_hold(s, query, &s.routes[route]):
             return route
+    return <u32>ROUTE_NONE
+
+
+cdef inline bint path_fits(const Snapshot* s, const Rule* rule, const u8* path, u32 path_len) noexcept nogil:
+    cdef u32 n = rule.path_len
+    if rule.path_kind == PATH_ANY:
+        return 1
+    if n != path_len and (n > path_len or rule.path_kind == PATH_EXACT or path[n] != SLASH):
+        return 0
+    return key_equal(path, s.blob + rule.path_off, n, KEY_EXACT)
+
+
+# The group's rules are few: one after another, the most specific first.
+cdef u32 read_group(const RouteIndex* index, const Snapshot* s, const RouteQuery* query, const Group* group, const u8* path,
+                    u32 path_len) noexcept nogil:
+    cdef const Rule* rule
+    cdef u32 i, route
+    for i in range(group.rule_first, group.rule_first + group.rule_count):
+        rule = &index.rules[i]
+        if path_fits(s, rule, path, path_len):
+            route = try_rule(index, s, query, rule)
+            if route != <u32>ROUTE_NONE:
+                return route
     return <u32>ROUTE_NONE
 
 
@@ -62,18 +89,20 @@ cdef u32 try_group(const RouteIndex* index, const Snapshot* s, const RouteQuery*
     cdef const Group* group = &index.groups[which]
     cdef u32 node = <u32>NODE_NONE
     cdef u32 route
+    if group.rule_count <= RULES_READ:
+        return read_group(index, s, query, group, path, path_len)
     if group.exact_count > 0:
         node = index_find(index, s.blob, <u32>NODE_PATHS | which, path, path_len, KEY_EXACT)
     if node == <u32>NODE_NONE and group.root != <u32>NODE_NONE:
         node = index_walk_path(index, s.blob, group.root, path, path_len)
     while node != <u32>NODE_NONE:
-        route = try_bucket(index, s, query, index.nodes[node].value)
+        route = try_rule(index, s, query, &index.rules[index.nodes[node].value])
         if route != <u32>ROUTE_NONE:
             return route
         node = index.nodes[node].up
-    if group.any_bucket == <u32>NODE_NONE:
+    if group.any_rule == <u32>NODE_NONE:
         return <u32>ROUTE_NONE
-    return try_bucket(index, s, query, group.any_bucket)
+    return try_rule(index, s, query, &index.rules[group.any_rule])
 
 
 # The most specific host rule that fits: a whole host, else the longest suffix. Its `up` leads to the others.

@@ -94,6 +94,7 @@ ctypedef struct Policy:
 
 ctypedef struct Snapshot:
     u64 version
+    Snapshot* older         # owns: the publisher's list of those that a worker may still read
     u32 listener_off[32]    # names by index, for the access log
     u32 listener_len[32]
     u8* blob                # owns
