@@ -39,7 +39,6 @@ cdef enum:
     WORKERS_MAX = 256
     LOG_FLUSH_MS = 200          # lines wait at most about this long
     LOG_RING_MIN = 65536        # one line always fits
-    NO_TEXT = 0xFFFFFFFF
 
 PROFILE = (<bytes>FM_PROFILE).decode()
 METHODS = (b"", b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH")
@@ -96,7 +95,7 @@ def pack_address(address: str) -> bytes:
         if not 0 < number < 65536:
             raise ValueError
         if host.startswith("["):
-            packed = socket.inet_pton(socket.AF_INET6, host[1:-1])
+            packed = socket.inet_pton(socket.AF_INET6, host.removeprefix("[").removesuffix("]"))
             return struct.pack("=H", socket.AF_INET6) + struct.pack("!HI16sI", number, 0, packed, 0)
         packed = socket.inet_pton(socket.AF_INET, host)
         return struct.pack("=H", socket.AF_INET) + struct.pack("!H4s8x", number, packed)
@@ -104,9 +103,9 @@ def pack_address(address: str) -> bytes:
         raise ValueError(f"not a numeric address: {address!r}") from None
 
 
-cdef u32 put_text(Snapshot* s, bytes text) except? NO_TEXT:
+cdef u32 put_text(Snapshot* s, bytes text) except? 0xFFFFFFFFu:
     cdef u32 at = snapshot_text(s, <const u8*><char*>text, <u32>len(text))
-    if at == <u32>NO_TEXT:
+    if at == <u32>0xFFFFFFFFu:
         raise ValueError("snapshot text does not fit")
     return at
 
@@ -147,7 +146,7 @@ cdef int fill_route(Snapshot* s, u32 index, spec, u32* header) except -1:
     r.path_len = <u16>len(spec.path)
     r.methods = 0
     for method in spec.methods:
-        r.methods |= <u16>(1 << (METHODS.index(method) if method in METHODS[1:] else 0))
+        r.methods |= <u16>(1 << (METHODS.index(method) if method and method in METHODS else 0))
     r.header_first = header[0]
     r.header_count = <u32>len(spec.headers)
     for want in spec.headers:
@@ -257,12 +256,11 @@ cdef class Publisher:
     """Holds the current snapshot of all workers; frees an old one when every running worker has left it."""
 
     cdef Shared* shared
-    cdef list old               # (version, address) of snapshots that a worker may still read
+    cdef Snapshot* old          # owns: snapshots that a worker may still read, newest first
 
     def __cinit__(self, int workers):
         if not 1 <= workers <= WORKERS_MAX:
             raise ValueError(f"{workers} workers: must be 1 to {WORKERS_MAX}")
-        self.old = []
         self.shared = <Shared*>calloc(1, sizeof(Shared))
         if self.shared == NULL:
             raise MemoryError
@@ -271,8 +269,7 @@ cdef class Publisher:
     def __dealloc__(self):
         if self.shared == NULL:
             return
-        for _, address in self.old:
-            snapshot_free(<Snapshot*><size_t>address)
+        free_older(&self.old, <u64>-1)
         snapshot_free(<Snapshot*>self.shared.snapshot)
         free(self.shared); self.shared = NULL
 
@@ -285,7 +282,8 @@ cdef class Publisher:
         s = build(spec)
         atomic_store_ptr(&self.shared.snapshot, s)
         if before != NULL:
-            self.old.append((before.version, <size_t>before))
+            before.older = self.old
+            self.old = before
         self.retired()
         return s.version
 
@@ -303,14 +301,23 @@ cdef class Publisher:
             adopted = atomic_load_u64(&self.shared.adopted[i])
             if adopted < oldest:
                 oldest = adopted
-        left = []
-        for version, address in self.old:
-            if version < oldest:
-                snapshot_free(<Snapshot*><size_t>address)
-            else:
-                left.append((version, address))
-        self.old = left
-        return len(left)
+        return free_older(&self.old, oldest)
+
+
+# Frees the snapshots below a version; how many are left.
+cdef u32 free_older(Snapshot** newest, u64 version) noexcept:
+    cdef Snapshot** at = newest
+    cdef Snapshot* gone
+    cdef u32 left = 0
+    while at[0] != NULL:
+        if at[0].version < version:
+            gone = at[0]
+            at[0] = gone.older
+            snapshot_free(gone)
+        else:
+            at = &at[0].older
+            left += 1
+    return left
 
 
 cdef class LogRing:
@@ -322,11 +329,10 @@ cdef class LogRing:
     cdef u64 fd                 # shares release/acquire: where lines go
     cdef u64 stopping           # shares release/acquire
     cdef void* template         # shares release/acquire: LogTemplate
-    cdef list templates         # addresses of all there ever were: a worker may hold any of them
+    cdef LogTemplate* newest    # owns all there ever were: a worker may hold any of them
     cdef list workers
 
     def __cinit__(self, int workers, ring_bytes, template):
-        self.templates = []
         self.workers = []
         self.wake_fd = <int>sys_eventfd()
         if self.wake_fd < 0:
@@ -349,8 +355,9 @@ cdef class LogRing:
             for i in range(self.count):
                 ring_free(&self.rings[i])
             free(self.rings); self.rings = NULL
-        for address in self.templates:
-            t = <LogTemplate*><size_t>address
+        while self.newest != NULL:
+            t = self.newest
+            self.newest = t.older
             free(t.blob)
             free(t)
         if self.wake_fd >= 0:
@@ -366,7 +373,7 @@ cdef class LogRing:
         t = <LogTemplate*>calloc(1, sizeof(LogTemplate))
         if t == NULL:
             raise MemoryError
-        t.blob = <u8*>calloc(len(blob) + 1, 1)
+        t.blob = <u8*>calloc(<size_t>len(blob) + 1, 1)
         if t.blob == NULL:
             free(t)
             raise MemoryError
@@ -378,7 +385,8 @@ cdef class LogRing:
             t.parts[i].off = at
             t.parts[i].n = <u32>len(text)
             at += <u32>len(text)
-        self.templates.append(<size_t>t)
+        t.older = self.newest
+        self.newest = t
         atomic_store_ptr(&self.template, t)
         for worker in self.workers:
             (<Worker>worker).share_template()
@@ -591,7 +599,7 @@ cdef copy_block(CoreBlock* core, bint other):
     block.retries = meter_read(&core.retries)
     block.duration_sum_ns = meter_read(&core.duration_sum_ns)
     codes = {}
-    for i in range(METER_CODES):
+    for i in range(<u32>METER_CODES):
         n = meter_read(&core.codes[i])
         if n:
             codes[i] = n

@@ -44,6 +44,7 @@ ctypedef struct LogTemplate:
     u32 count
     u8 escape                   # 0 \xNN, 1 JSON
     u8* blob                    # owns
+    LogTemplate* older          # owns: the one before it
     LogPart parts[LOG_PARTS_MAX]
 
 # Keeps what the line needs of the request head, which is in w.head with its bytes at `data`.

@@ -62,13 +62,13 @@ cdef i64 conn_recv(Worker* w, Conn* c) noexcept nogil:
         buf_commit(&c.inb, <u32>n)
         # Less than asked for means the socket is empty, and the next byte brings an edge; a FIN already seen does not.
         if n < <long>room and not c.flags & CONN_RDHUP:
-            c.flags &= ~CONN_READABLE
+            c.flags &= <u8>~CONN_READABLE
         return n
     if n == 0:
         c.flags |= CONN_EOF
         return CLOSED
     if n == -EAGAIN:
-        c.flags &= ~CONN_READABLE
+        c.flags &= <u8>~CONN_READABLE
         return AGAIN
     if n == -EINTR:
         return AGAIN
@@ -108,10 +108,10 @@ cdef i64 conn_send(Worker* w, Conn* c, const u8* data, size_t n) noexcept nogil:
 cdef i64 conn_sent(Conn* c, long sent, size_t n) noexcept nogil:
     if sent >= 0:
         if <size_t>sent < n:
-            c.flags &= ~CONN_WRITABLE
+            c.flags &= <u8>~CONN_WRITABLE
         return sent
     if sent == -EAGAIN:
-        c.flags &= ~CONN_WRITABLE
+        c.flags &= <u8>~CONN_WRITABLE
         return 0
     if sent == -EINTR:
         return 0
@@ -165,7 +165,7 @@ cdef int conn_drop_input(Worker* w, Conn* c) noexcept nogil:
         if n == 0:
             c.flags |= CONN_EOF
         elif n == -EAGAIN:
-            c.flags &= ~CONN_READABLE
+            c.flags &= <u8>~CONN_READABLE
         elif n < 0 and n != -EINTR:
             return IO
     return BLOCKED

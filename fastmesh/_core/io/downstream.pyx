@@ -116,7 +116,7 @@ cdef void listener_accept(Worker* w, Conn* c) noexcept nogil:
     cdef unsigned int n
     cdef long fd
     cdef u32 i
-    for i in range(ACCEPTS_PER_EVENT):
+    for i in range(<u32>ACCEPTS_PER_EVENT):
         n = sizeof(sockaddr_storage)
         fd = sys_accept(c.fd, <sockaddr*>&address, &n)
         if fd >= 0:
@@ -155,7 +155,7 @@ cdef void downstream_ready(Worker* w, Conn* c) noexcept nogil:
     # A pipelined request is there already.
     if c.state == DOWN_IDLE and buf_len(&c.inb) > 0 and downstream_parse(w, c) == OK:
         return
-    for step in range(DRIVE_STEPS):
+    for step in range(<u32>DRIVE_STEPS):
         if not c.flags & CONN_READABLE:
             return
         if conn_room(w, c, 0, 1) != OK:
@@ -186,7 +186,7 @@ cdef void downstream_timer(Worker* w, Conn* c) noexcept nogil:
 cdef void downstream_drain(Worker* w) noexcept nogil:
     cdef u32 i
     cdef Conn* c
-    for i in range(LISTENERS_MAX):
+    for i in range(<u32>LISTENERS_MAX):
         listener_remove(w, i, 1)
     for i in range(w.conns.high):
         c = <Conn*>slab_live(&w.conns, i)

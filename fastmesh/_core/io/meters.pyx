@@ -9,7 +9,7 @@ from fastmesh._core.io.state cimport LISTENERS_MAX
 
 cdef Block* block_of(Worker* w, u32 listener, u32 meter) noexcept nogil:
     # Column 0 is the listener's own; meter m is column m + 1.
-    cdef u32 column = meter + 1 if meter < w.meter_capacity else 0
+    cdef u32 column = <u32>(meter + 1) if meter < w.meter_capacity else 0
     cdef u32* cell
     cdef u64 n
     if listener >= LISTENERS_MAX:
@@ -21,7 +21,7 @@ cdef Block* block_of(Worker* w, u32 listener, u32 meter) noexcept nogil:
     if n >= w.meters.block_capacity:
         return &w.meters.blocks[0]
     w.meters.blocks[n].listener = listener
-    w.meters.blocks[n].meter = meter if column else METER_NONE
+    w.meters.blocks[n].meter = meter if column else <u32>METER_NONE
     cell[0] = <u32>n
     atomic_store_u64(&w.meters.block_count, n + 1)
     return &w.meters.blocks[n]

@@ -21,7 +21,7 @@ cdef void pipe_init(Pipe* p, u8 framing, u64 length) noexcept nogil:
     if framing == FRAMING_CHUNKED:
         chunked_init(&p.chunked)
     elif framing != FRAMING_CLOSE:
-        p.done = framing != FRAMING_LENGTH or length == 0
+        p.done = 1 if framing != FRAMING_LENGTH or length == 0 else 0
 
 
 cdef int take_chunks(Pipe* p, Conn* source, u32 offset, u32 n) noexcept nogil:

@@ -82,7 +82,7 @@ cdef bint request_route(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     query.host = data + w.head.authority_off
     query.host_len = w.head.host_len
     query.path = data + w.head.path_off
-    query.path_len = w.head.query_off - 1 - w.head.path_off if w.head.query_off else w.head.path_len
+    query.path_len = <u32>(w.head.query_off - 1 - w.head.path_off) if w.head.query_off else w.head.path_len
     query.listener = down.listener
     query.method = w.head.method
     query.fields = w.head.fields

@@ -75,7 +75,7 @@ cdef int response_fill(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
 cdef bint response_head(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef u32 step
     cdef int r
-    for step in range(DRIVE_STEPS):
+    for step in range(<u32>DRIVE_STEPS):
         r = conn_flush(w, down)
         if r == BLOCKED:
             return 1
@@ -161,7 +161,7 @@ cdef bint response_deliver(Worker* w, Exchange* x, Conn* down, Conn* up) noexcep
         exchange_fail(w, x, FAULT_OVERLOAD)
         return 0
     pipe_init(&x.response, framing, w.head.content_length)
-    x.response.strip = edit.flags & EDIT_DROP_CODING != 0 and framing == FRAMING_CHUNKED
+    x.response.strip = 1 if edit.flags & EDIT_DROP_CODING and framing == FRAMING_CHUNKED else 0
     buf_consume(&up.inb, w.head.head_bytes)
     memset(&up.resume, 0, sizeof(Http1Resume))
     if framing == FRAMING_TUNNEL:
