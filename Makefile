@@ -18,11 +18,12 @@ FUZZ_SECONDS ?= 60
 TESTS ?=
 BENCH ?=
 BUILD_LOCK ?= build/.lock
+CHECKS := check-ruff check-layers check-nogil check-warnings check-types
 export PYTHON
 
 SETUP = mkdir -p build && flock $(BUILD_LOCK) env
 
-.PHONY: run test check asan fuzz bench build probes wheel clean
+.PHONY: run test check $(CHECKS) asan fuzz bench build probes wheel clean
 
 build: .venv/.has-build
 	@$(SETUP) $(PY) setup.py -q build_ext --inplace
@@ -37,10 +38,21 @@ test: probes
 	$(PY) -m pytest -q $(TESTS)
 
 check: .venv/.has-check .venv/.has-test
+	@$(MAKE) -k --no-print-directory $(CHECKS)
+
+check-ruff:
 	$(PY) -m ruff check .
+
+check-layers:
 	$(PY) -m tools.check_layers
-	$(PY) -m tools.check_nogil
+
+check-nogil:
+	@$(SETUP) $(PY) -m tools.check_nogil
+
+check-warnings:
 	@$(SETUP) FASTMESH_WERROR=1 $(PY) setup.py -q build_ext
+
+check-types:
 	$(PY) -m mypy
 
 asan: .venv/.has-test
