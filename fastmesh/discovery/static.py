@@ -47,6 +47,11 @@ class StaticSource:
         self._answers: dict[Address, list[str]] = {}  # last good one of each name
         self._names = [endpoint.address for endpoint in backend.endpoints if not endpoint.address.is_numeric]
 
+    @property
+    def has_names(self) -> bool:
+        """Whether anything must be resolved."""
+        return bool(self._names)
+
     async def updates(self) -> AsyncIterator[Update]:
         """First the whole set (empty of names that could not be resolved yet), then what changes. Ends after the first
         when nothing can change."""

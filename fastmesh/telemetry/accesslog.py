@@ -97,6 +97,13 @@ def _field(inside: str, fields: Mapping[str, int]) -> tuple[int, bytes]:
     return number, argument.lower().encode()
 
 
+def open_file(path: str) -> int:
+    """A new descriptor to append to; "-" is standard output. Raises OSError."""
+    if path == "-":
+        return os.dup(1)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+
 class AccessLog:
     """Where the lines go. Owns one file descriptor whose number never changes: another file is put under it.
 
@@ -114,7 +121,7 @@ class AccessLog:
 
     def open(self, path: str) -> None:
         """Writes to `path` ("-": standard output) from now on; starts the flusher when needed. Raises OSError."""
-        fd = os.dup(1) if path == "-" else os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        fd = open_file(path)
         if self._fd < 0:
             self._fd = fd
         else:

@@ -15,7 +15,6 @@ from fastmesh.telemetry.tables import COUNTERS, GAUGES, Meaning, meaning
 if TYPE_CHECKING:
     from fastmesh._core.bridge import Block, EndpointMeter, Worker
 
-METER_NONE = 0xFFFFFFFF  # the core's meter id of exchanges that found no route
 # Shown bounds: nothing that crosses a socket ends below 32 us, and above 68.7 s the sum says enough.
 LOW_NS = 1 << 15
 HIGH_NS = 1 << 36
@@ -106,7 +105,7 @@ class Collector:
     had counted for its former owner."""
 
     def __init__(self, workers: "Sequence[Worker]", core: CoreNames) -> None:
-        self._workers = workers
+        self.workers = workers
         self._core = core
         self._backends: dict[str, Counts] = {}
         self._seen: dict[tuple[int, int, int], Counts] = {}  # worker, slot, slot_gen
@@ -117,7 +116,7 @@ class Collector:
         so it is called before a publish as well: nothing is lost with an endpoint that leaves."""
         found = []
         seen: dict[tuple[int, int, int], Counts] = {}
-        for index, worker in enumerate(self._workers):
+        for index, worker in enumerate(self.workers):
             for meter in worker.endpoints():
                 owner = labels.slots.get(meter.slot)
                 if owner is None or owner.slot_gen != meter.slot_gen:
@@ -156,13 +155,13 @@ class Collector:
             routes,
             dict(self._backends),
             endpoints,
-            [worker.counters() for worker in self._workers],
-            [worker.gauges() for worker in self._workers],
+            [worker.counters() for worker in self.workers],
+            [worker.gauges() for worker in self.workers],
         )
 
     def _blocks(self) -> dict[tuple[int, int], Totals]:
         sums: dict[tuple[int, int], Totals] = {}
-        for worker in self._workers:
+        for worker in self.workers:
             for block in worker.blocks():
                 key = (block.listener, block.meter)
                 if key not in sums:

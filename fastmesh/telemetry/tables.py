@@ -38,8 +38,8 @@ COUNTERS: dict[str, Meaning] = {
 }
 
 GAUGES: dict[str, Meaning] = {
-    "downstream": Meaning("fastmesh_open_connections", "Open client connections."),
-    "upstream": Meaning("fastmesh_upstream_open_connections", "Open upstream connections."),
+    "downstream_connections": Meaning("fastmesh_open_connections", "Open client connections."),
+    "upstream_connections": Meaning("fastmesh_upstream_open_connections", "Open upstream connections."),
     "upstream_idle": Meaning("fastmesh_upstream_idle_connections", "Pooled upstream connections."),
     "exchanges": Meaning("fastmesh_exchanges_in_flight", "Exchanges under way."),
     "pending": Meaning("fastmesh_exchanges_pending", "Exchanges that wait for an upstream connection."),
@@ -47,7 +47,7 @@ GAUGES: dict[str, Meaning] = {
     "conn_slab": Meaning("fastmesh_slab_objects_in_use", "Connection objects in use."),
     "buffers_small": Meaning("fastmesh_buffers_small_in_use", "Buffers of 16 KiB in use."),
     "buffers_large": Meaning("fastmesh_buffers_large_in_use", "Buffers of 256 KiB in use."),
-    "snapshot": Meaning("fastmesh_worker_snapshot_version", "Snapshot the worker reads."),
+    "snapshot_version": Meaning("fastmesh_worker_snapshot_version", "Snapshot the worker reads."),
     "turn_ns": Meaning("fastmesh_loop_turn_seconds", "Length of the last loop turn.", 1e-9),
     "turn_max_ns": Meaning("fastmesh_loop_turn_max_seconds", "Longest loop turn so far.", 1e-9),
 }
