@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.macro import peer as peers
 from bench.macro.card import ROOT, card
 from bench.macro.measures import MEASURES, Bench, Row
+from bench.macro.measures.instructions import per_request
 from bench.macro.processes import Cores
 from bench.report import markdown
 
@@ -55,6 +56,17 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"written to {path.relative_to(ROOT)}")
 
 
+def profile(arguments: argparse.Namespace) -> None:
+    """Instructions per request, by function."""
+    bench = Bench(chosen_peers(arguments.peer), 1, 1, Cores.of_this_machine())
+    costs = per_request(bench, arguments.peer)
+    total = sum(costs.values())
+    print(f"{total:9.1f}  all")
+    for function, cost in sorted(costs.items(), key=lambda item: -item[1]):
+        if cost >= total / 1000:
+            print(f"{cost:9.1f}  {function}")
+
+
 def report(arguments: argparse.Namespace) -> None:
     for path in arguments.files:
         print(markdown.render(json.loads(path.read_text())))
@@ -70,6 +82,9 @@ def main() -> None:
     running.add_argument("--seconds", type=int, default=3, help="of one load")
     running.add_argument("--name", default="latest", help="of the file in bench/results")
     running.set_defaults(call=run)
+    profiling = commands.add_parser("profile", help="where a peer's instructions go, by function")
+    profiling.add_argument("peer")
+    profiling.set_defaults(call=profile)
     reporting = commands.add_parser("report", help="Markdown of results files")
     reporting.add_argument("files", nargs="+", type=Path)
     reporting.set_defaults(call=report)

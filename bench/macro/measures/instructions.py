@@ -1,41 +1,65 @@
 """User instructions per request, counted by callgrind as a difference of two run lengths: repeatable to the digit."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from bench.macro import client
 from bench.macro.measures.common import Bench, Row, stage
 
 SHORT, LONG = 1000, 3000
 CONNECTIONS = 10
-VALGRIND = ("valgrind", "--tool=callgrind")
+
+_COST = re.compile(r"^[+\-*\d]\S* (\d+)")
+_FUNCTION = re.compile(r"^fn=\((\d+)\)(?: (.*))?")
 
 
-def collected(directory: Path) -> int:
-    """Instructions of all processes that left a profile in the directory."""
-    total = 0
-    for path in directory.glob("callgrind.out.*"):
-        match = re.search(r"^(?:summary|totals): (\d+)", path.read_text(), re.MULTILINE)
-        total += int(match[1]) if match else 0
-    return total
+def by_function(lines: Iterable[str]) -> Counter[str]:
+    """Instructions in each function itself, from a profile in callgrind's format."""
+    names: dict[str, str] = {}
+    costs: Counter[str] = Counter()
+    current = ""
+    skip = False
+    for line in lines:
+        if match := _FUNCTION.match(line):
+            number, name = match.groups()
+            current = names.setdefault(number, name or "")
+        elif line.startswith("calls="):
+            skip = True  # the next line is the callee's cost
+        elif line.startswith("cfn=") and ") " in line:
+            number, name = line[5:].rstrip("\n").split(") ", 1)
+            names.setdefault(number, name)
+        elif match := _COST.match(line):
+            if not skip:
+                costs[current] += int(match[1])
+            skip = False
+    return costs
 
 
-def profile(bench: Bench, name: str, requests: int, keep: Path | None = None) -> int:
-    """Runs a peer under callgrind for so many requests; the profiles stay in `keep`."""
+def count(bench: Bench, name: str, requests: int) -> Counter[str]:
+    """By function, of all of a peer's processes over a whole life with so many requests."""
     with stage(bench) as here:
-        out = keep or here.work / "callgrind"
-        out.mkdir(parents=True, exist_ok=True)
+        out = here.work / "callgrind"
+        out.mkdir()
         out.chmod(0o777)  # for the worker of nginx, which is another user
-        wrap = (*VALGRIND, f"--callgrind-out-file={out}/callgrind.out.%p")
+        wrap = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={out}/callgrind.out.%p")
         peer = here.up(name, wrap=wrap, ready_within_s=240)
         client.exactly(peer.port, bench.cores.load, requests, CONNECTIONS)
         here.down(peer)
-        return collected(out)
+        total: Counter[str] = Counter()
+        for path in out.iterdir():
+            with path.open() as lines:
+                total += by_function(lines)
+        return total
+
+
+def per_request(bench: Bench, name: str) -> dict[str, float]:
+    """Instructions per request by function; what start-up and the end cost cancels out."""
+    longer, shorter = count(bench, name, LONG), count(bench, name, SHORT)
+    return {function: (longer[function] - shorter[function]) / (LONG - SHORT) for function in longer}
 
 
 def instructions(bench: Bench) -> Iterator[Row]:
     for name in bench.without("direct").peers:
-        difference = profile(bench, name, LONG) - profile(bench, name, SHORT)
-        per_request = difference / (LONG - SHORT)
-        yield {"measure": "instructions", "peer": name, "round": 0, "user_instructions": per_request}
+        total = sum(per_request(bench, name).values())
+        yield {"measure": "instructions", "peer": name, "round": 0, "user_instructions": total}
