@@ -3,12 +3,12 @@
 `settings.py` is the one table everything is derived from; `model.py` is what the rest of the program sees.
 """
 
-from fastmesh.config.describe import Row, changed_at_start_only, describe
+from fastmesh.config.json_schema import schema
 from fastmesh.config.load import Inspection, inspect, load
 from fastmesh.config.model import Config
 from fastmesh.config.problems import EXIT_CONFIG, ConfigError, Problem, report
 from fastmesh.config.render import markdown, settings_markdown
-from fastmesh.config.schema import schema
+from fastmesh.config.views import Row, describe
 
 __all__ = [
     "EXIT_CONFIG",
@@ -17,7 +17,6 @@ __all__ = [
     "Inspection",
     "Problem",
     "Row",
-    "changed_at_start_only",
     "describe",
     "inspect",
     "load",

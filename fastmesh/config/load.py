@@ -123,7 +123,7 @@ class _Assembly:
 
     def _place_of_backend(self, config: Config, name: str) -> Place:
         index = next(i for i, backend in enumerate(config.backends) if backend.name == name)
-        return self.places[f"backends[{index}]"]
+        return self.places.get(f"backends[{index}].endpoints", self.places[f"backends[{index}]"])
 
 
 def _with_settings(reader: Reader) -> Config:

@@ -237,6 +237,6 @@ class Config(msgspec.Struct, frozen=True):
 
     def public(self) -> dict[str, Any]:
         """For the admin port: the effective configuration in the file's form, and sources; secrets are hidden."""
-        from fastmesh.config.describe import public  # which reads this module
+        from fastmesh.config.views import public  # which reads this module
 
         return public(self)

@@ -27,6 +27,10 @@ says all that is wrong with the configuration and the machine at once.
 | address | `host:port`, `[IPv6]:port` or `unix:/path`; `[::]` takes IPv4 too |
 | endpoints | addresses by comma, each maybe with `;weight=N`, N from 1 to 1000; in a file also a list |
 
+An access-log template is text with fields in braces, as in `{{method}} {{target}} {{status}} {{header:x-request-id}}`.
+A brace itself is written twice. `header` takes the name of a request header. Fields:
+{log_fields}.
+
 ## Settings
 
 The key in a file is the variable's name without `FASTMESH_`, in lower case: `FASTMESH_HEAD_BYTES` is `head_bytes`.

@@ -4,11 +4,12 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 
-from fastmesh.config.describe import Row, describe
 from fastmesh.config.load import inspect
+from fastmesh.config.logs import LOG_FIELDS
 from fastmesh.config.model import Config
 from fastmesh.config.problems import EXIT_CONFIG, report
 from fastmesh.config.settings import SECTIONS
+from fastmesh.config.views import Row, describe
 
 _COLUMNS = ("name", "type", "unit", "default", "value", "source")
 
@@ -64,7 +65,8 @@ def markdown() -> str:
     from fastmesh.config.page import PAGE
 
     sections = {section: _section_markdown(section) for section in SECTIONS}
-    return PAGE.format(settings=settings_markdown(), **sections)
+    log_fields = ", ".join(f"`{name}`" for name in LOG_FIELDS)
+    return PAGE.format(settings=settings_markdown(), log_fields=log_fields, **sections)
 
 
 def print_env(environ: Mapping[str, str], form: str) -> int:

@@ -8,16 +8,9 @@ for that item alone.
 from typing import Any
 
 from fastmesh.config.addresses import AddressKind, AdminAddress, Endpoints, Listen
+from fastmesh.config.logs import LogFormat, LogWords
 from fastmesh.config.matching import Headers, Hosts, Methods, Names, UrlPath, UrlPrefix
-from fastmesh.config.model import (
-    BALANCERS,
-    FORWARDED,
-    HISTOGRAM_DETAILS,
-    LOG_LEVELS,
-    NS_PER_SECOND,
-    Config,
-    Log,
-)
+from fastmesh.config.model import BALANCERS, FORWARDED, HISTOGRAM_DETAILS, NS_PER_SECOND, Config
 from fastmesh.config.values import (
     FILE_PATH,
     NAME,
@@ -25,8 +18,6 @@ from fastmesh.config.values import (
     Duration,
     Integer,
     Key,
-    Kind,
-    LogFormat,
     Pseudonym,
     Size,
     Switch,
@@ -38,25 +29,6 @@ SECOND = NS_PER_SECOND
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 MIB = 1 << 20
-
-
-class LogWords(Kind):
-    """level[,json]"""
-
-    type = "level[,json]"
-
-    def parse(self, key: Key, text: str) -> Log:
-        words = [word.strip().lower() for word in text.split(",")]
-        level = next((known for known in LOG_LEVELS if known == words[0]), None)
-        if level is None or words[1:] not in ([], ["json"], ["text"]):
-            raise ValueError(self.rule(key))
-        return Log(level, "json" in words)
-
-    def format(self, key: Key, value: Log) -> str:
-        return f"{value.level},json" if value.json else value.level
-
-    def rule(self, key: Key) -> str:
-        return f"must be one of {', '.join(LOG_LEVELS)}, followed by ,json for JSON lines"
 
 
 class Setting(Key, frozen=True, kw_only=True):
@@ -230,7 +202,7 @@ def _workers() -> tuple[Setting, ...]:
 def _logs() -> tuple[Setting, ...]:
     group = "Logs and metrics"
     return (
-        Setting("access_log", LogFormat(), "One line per request: off, `json`, `combined`, or a template such as "
+        Setting("access_log", LogFormat(), "One line per request: `off`, `json`, `combined`, or a template such as "
                 "`{method} {target} {status}`.", group=group, field="access_log.format"),
         Setting("access_log_path", FILE_PATH, "File the access log is appended to; `-` is standard output.",
                 group=group, field="access_log.path"),

@@ -23,7 +23,6 @@ TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 5.6.2
 _TOKEN = re.compile(TOKEN)
 _PSEUDONYM = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_TEMPLATE = re.compile(r"(?:[^{}\x00-\x1f\x7f]|\{\{|\}\}|\{[a-z][a-z0-9_]*(?::[^{}\x00-\x20\x7f]+)?\})*")
 
 
 class Kind:
@@ -329,26 +328,6 @@ class Pseudonym(Pattern):
 
     def schema(self, key: Key) -> dict[str, Any]:
         return {"type": "string", "pattern": f"^({self.pattern.pattern})?$"}
-
-
-class LogFormat(Kind):
-    """off, json, combined or a template."""
-
-    type = "off | json | combined | template"
-    words = ("off", "json", "combined")
-
-    def parse(self, key: Key, text: str) -> str:
-        if text in self.words:
-            return text
-        if "{" not in text or not _TEMPLATE.fullmatch(text) or len(text.encode()) > 4096:
-            raise ValueError(self.rule(key) + nearest(text, self.words))
-        return text
-
-    def rule(self, key: Key) -> str:
-        return (
-            "must be off, json, combined or a template of at most 4096 bytes that has a {field} or {field:argument}; "
-            "a brace itself is written twice"
-        )
 
 
 NAME = Pattern("name", _NAME, "must be a name of letters, digits, '.', '_' and '-', at most 64 characters")

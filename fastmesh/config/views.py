@@ -99,8 +99,3 @@ def _route(route: Any) -> dict[str, Any]:
 def public(config: Config) -> dict[str, Any]:
     """What the admin port's /config says: the effective configuration in the file's form, and every value's source."""
     return {"file": config.file or None, "effective": tree(config), "sources": dict(config.sources)}
-
-
-def changed_at_start_only(old: Config, new: Config) -> list[str]:
-    """Variables of settings that differ and that a reload cannot apply: they need a restart."""
-    return [each.variable for each in SETTINGS if not each.live and each.of(old) != each.of(new)]

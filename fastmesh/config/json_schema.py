@@ -24,7 +24,9 @@ def schema() -> dict[str, Any]:
 
 
 def _setting(setting: Setting) -> dict[str, Any]:
-    return {**setting.schema(), "default": setting.plain(setting.default)} if setting.default else setting.schema()
+    if setting.default == ():  # no upstream
+        return setting.schema()
+    return {**setting.schema(), "default": setting.plain(setting.default)}
 
 
 def _item(section: str, keys: tuple[Key, ...]) -> dict[str, Any]:

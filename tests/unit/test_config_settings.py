@@ -1,0 +1,160 @@
+"""The table of settings: complete, documented, and with the defaults that were promised."""
+
+import re
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from fastmesh.config.logs import LOG_FIELDS, PARTS_MAX
+from fastmesh.config.model import Config
+from fastmesh.config.settings import BY_NAME, BY_VARIABLE, SECTIONS, SETTINGS, Setting
+from fastmesh.config.values import Integer, Number
+from tests.support.configs import values
+from tools.source import ROOT
+
+FIXED_VARIABLES = {
+    "FASTMESH_LISTEN",
+    "FASTMESH_UPSTREAM",
+    "FASTMESH_ADMIN",
+    "FASTMESH_BALANCER",
+    "FASTMESH_WORKERS",
+    "FASTMESH_CONFIG",
+    "FASTMESH_DRAIN_TIMEOUT",
+    "FASTMESH_ACCESS_LOG",
+    "FASTMESH_LOG",
+}
+
+DEFAULTS = {
+    "listen": "0.0.0.0:4143",
+    "upstream": "",
+    "admin": "127.0.0.1:4191",
+    "balancer": "p2c_ewma",
+    "workers": "1",
+    "drain_timeout": "30s",
+    "access_log": "off",
+    "log": "info",
+    "head_bytes": "64KiB",
+    "line_bytes": "16KiB",
+    "fields": "128",
+    "header_timeout": "15s",
+    "idle_timeout": "75s",
+    "stream_timeout": "5m",
+    "request_timeout": "off",
+    "per_try_timeout": "off",
+    "connect_timeout": "1s",
+    "linger_timeout": "2s",
+    "max_connections": "10000",
+    "max_pending": "1024",
+    "keepalive_requests": "off",
+    "upstream_max_connections": "off",
+    "upstream_max_idle": "128",
+    "ewma_default": "30ms",
+    "ewma_decay": "10s",
+    "backoff_min": "100ms",
+    "backoff_max": "1m",
+    "retry_connect": "2",
+    "via": "fastmesh",
+    "via_response": "off",
+    "forwarded": "none",
+    "forwarded_replace": "off",
+    "pin_cpus": "off",
+    "metrics_endpoints": "off",
+    "access_log_path": "-",
+}
+
+every_setting = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+
+
+def test_the_fixed_variables_are_settings() -> None:
+    assert BY_VARIABLE.keys() >= FIXED_VARIABLES
+
+
+@pytest.mark.parametrize(("name", "text"), DEFAULTS.items())
+def test_default(name: str, text: str) -> None:
+    assert BY_NAME[name].format(BY_NAME[name].default) == text
+
+
+def test_names_and_variables_are_unique_and_of_one_style() -> None:
+    assert len(BY_NAME) == len(BY_VARIABLE) == len(SETTINGS)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", setting.name) for setting in SETTINGS)
+
+
+@every_setting
+def test_is_documented_in_one_sentence_with_type_and_unit(setting: Setting) -> None:
+    assert re.fullmatch(r"[A-Z.].*\.", setting.doc)
+    assert setting.type_text
+    assert setting.kind.unit
+    assert setting.group
+    assert setting.rule.startswith("must ")
+
+
+@every_setting
+def test_default_is_inside_its_bounds(setting: Setting) -> None:
+    if isinstance(setting.kind, Number):
+        least = 0 if setting.zero_off else setting.minimum
+        assert least <= setting.default <= setting.maximum
+    if setting.name not in ("upstream", "config"):
+        assert setting.parse(setting.format(setting.default)) == setting.default
+
+
+@every_setting
+@hypothesis_settings(max_examples=40)
+@given(data=st.data())
+def test_what_is_written_is_read_back(setting: Setting, data: st.DataObject) -> None:
+    value = data.draw(values(setting))
+    assert setting.parse(setting.format(value)) == value
+    if setting.in_file:
+        assert setting.take(setting.plain(value)) == value
+        assert isinstance(setting.kind, Integer) or setting.take(setting.format(value)) == value
+
+
+@pytest.mark.parametrize("setting", [s for s in SETTINGS if isinstance(s.kind, Number)], ids=lambda s: s.name)
+def test_bounds_are_taken_and_what_is_beyond_is_not(setting: Setting) -> None:
+    kind = setting.kind
+    assert isinstance(kind, Number)
+    for bound in (setting.minimum, setting.maximum):
+        assert setting.parse(kind.write(bound)) == bound
+        assert setting.take(kind.write(bound) if kind.type != "integer" else bound) == bound
+    beyond = [setting.maximum + 1] + ([setting.minimum - 1] if setting.minimum > 1 else [])
+    for value in beyond:
+        with pytest.raises(ValueError, match=r"^must be"):
+            setting.parse(kind.write(value))
+
+
+def _leaves(struct: msgspec.Struct, prefix: str = "") -> set[str]:
+    leaves = set()
+    for field in msgspec.structs.fields(type(struct)):
+        value = getattr(struct, field.name)
+        own = any(setting.field == prefix + field.name for setting in SETTINGS)
+        if isinstance(value, msgspec.Struct) and not own:
+            leaves |= _leaves(value, f"{prefix}{field.name}.")
+        else:
+            leaves.add(prefix + field.name)
+    return leaves
+
+
+def test_every_field_of_the_model_has_a_setting() -> None:
+    made_of_items = {"routes", "backends", "sources"}
+    assert _leaves(Config()) - made_of_items == {setting.field for setting in SETTINGS} - {""}
+
+
+def test_keys_of_items_are_unique_and_documented() -> None:
+    for keys in SECTIONS.values():
+        assert len({key.name for key in keys}) == len(keys)
+        assert all(key.doc.endswith(".") for key in keys)
+
+
+def test_upstream_and_retry_settings_stand_in_items_too() -> None:
+    for setting in SETTINGS:
+        assert bool(setting.backend_key) == setting.field.startswith("upstream.")
+        assert bool(setting.route_key) == setting.field.startswith("retry.")
+
+
+def test_access_log_fields_are_those_of_the_core() -> None:
+    text = (ROOT / "fastmesh/_core/io/access_log.pxd").read_text()
+    names = set(re.findall(r"^    LOG_([A-Z_]+)", text.partition("LogField:")[2].partition("ctypedef")[0], re.M))
+    assert {name.lower() for name in names - {"LITERAL", "REQUEST"}} == set(LOG_FIELDS)
+    assert f"LOG_PARTS_MAX = {PARTS_MAX + 1}" in text
