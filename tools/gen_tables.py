@@ -30,7 +30,7 @@ FIELDS = (
     "http2-settings",
 )  # fmt: skip
 SLOTS = 64
-NAME_ROOM = 24
+NAME_ROOM = 30  # a slot is 32 bytes
 
 # IANA HTTP status code registry, "Unassigned" and "Unused" left out.
 REASONS = {

@@ -171,14 +171,15 @@ def token(bytes text, size_t slack=0):
     return token_at(<size_t><const u8*>padded, <size_t>len(text), <size_t>len(padded))
 
 
-def authority_at(size_t address, size_t n):
+def authority_at(size_t address, size_t n, size_t room=0):
     cdef Authority out
-    return (out.host_len, out.port) if authority_parse(<const u8*>address, n, &out) else None
+    return (out.host_len, out.port) if authority_parse(<const u8*>address, n, n if room == 0 else room, &out) else None
 
 
-def authority(bytes text):
-    """(host_len, port) or None."""
-    return authority_at(<size_t><const u8*>text, <size_t>len(text))
+def authority(bytes text, size_t slack=0):
+    """(host_len, port) or None; slack: bytes after it that may be read."""
+    cdef bytes padded = text + b"a" * slack
+    return authority_at(<size_t><const u8*>padded, <size_t>len(text), <size_t>len(padded))
 
 
 def ipv6(bytes text):

@@ -46,7 +46,7 @@ static const uint8_t fm_hex[256] = {
     255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255
 };
 
-typedef struct { uint8_t len; uint8_t id; char name[24]; } fm_field_slot;
+typedef struct { uint8_t len; uint8_t id; char name[30]; } fm_field_slot;
 /* Slot of a name: its length, first and last byte in lower case. */
 #define FM_FIELD_SLOT(n, first, last) (((n) * 1u + (first) * 5u + (last) * 61u) % 64u)
 static const fm_field_slot fm_fields[64] = {

@@ -9,7 +9,7 @@ ctypedef struct Authority:
     size_t host_len         # bytes from the start; an IPv6 literal with its brackets
     i32 port                # 0..65535 or PORT_NONE
 
-# Whether p[0 .. n) is one; fills out.
-cdef bint authority_parse(const u8* p, size_t n, Authority* out) noexcept nogil
+# Whether p[0 .. n) is one; fills out. room: bytes that may be read at p, >= n.
+cdef bint authority_parse(const u8* p, size_t n, size_t room, Authority* out) noexcept nogil
 # RFC 3986 IPv6address, without brackets.
 cdef bint ipv6_valid(const u8* p, size_t n) noexcept nogil

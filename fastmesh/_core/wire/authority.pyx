@@ -1,5 +1,5 @@
 from fastmesh._core.base.types cimport u8, i32
-from fastmesh._core.ffi.simd cimport FM_CLASS_HOST, fm_class, fm_hex
+from fastmesh._core.ffi.simd cimport fm_hex, fm_host_span
 from fastmesh._core.wire.authority cimport PORT_NONE, Authority
 
 
@@ -63,28 +63,24 @@ cdef bint ipv6_valid(const u8* p, size_t n) noexcept nogil:
     return False
 
 
-cdef size_t host_span(const u8* p, size_t n) noexcept nogil:
+cdef inline size_t host_span(const u8* p, size_t n, size_t room) noexcept nogil:
     """Bytes of a valid host at p, 0 when there is none."""
-    cdef size_t i = 0
-    if p[0] == 0x5B:
+    cdef size_t i = fm_host_span(p, n, room)
+    if i == 0 and n and p[0] == 0x5B:
         while i < n and p[i] != 0x5D:
             i += 1
         return i + 1 if i < n and ipv6_valid(p + 1, i - 1) else 0
-    while i < n:
-        if fm_class[p[i]] & FM_CLASS_HOST:
-            i += 1
-        elif p[i] == 0x25 and n - i > 2 and fm_hex[p[i + 1]] != 255 and fm_hex[p[i + 2]] != 255:
-            i += 3
-        else:
-            break
+    while n - i > 2 and p[i] == 0x25 and fm_hex[p[i + 1]] != 255 and fm_hex[p[i + 2]] != 255:
+        i += 3
+        i += fm_host_span(p + i, n - i, room - i)
     return i
 
 
-cdef bint authority_parse(const u8* p, size_t n, Authority* out) noexcept nogil:
+cdef bint authority_parse(const u8* p, size_t n, size_t room, Authority* out) noexcept nogil:
     cdef size_t i
     cdef i32 port = 0
     out.port = PORT_NONE
-    out.host_len = host_span(p, n) if n else 0
+    out.host_len = host_span(p, n, room)
     i = out.host_len
     if i == 0:
         return False

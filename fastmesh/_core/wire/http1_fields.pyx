@@ -1,3 +1,4 @@
+from libc.stdint cimport INT64_MAX
 from fastmesh._core.base.types cimport u8, u16, u32, u64
 from fastmesh._core.ffi.simd cimport fm_field_id, fm_is_token
 from fastmesh._core.wire.authority cimport PORT_NONE, Authority, authority_parse
@@ -7,7 +8,7 @@ from fastmesh._core.wire.headers cimport (
     FIELD_OTHER, FIELD_PROXY_AUTHORIZATION, FIELD_PROXY_CONNECTION, FIELD_TE, FIELD_TRAILER, FIELD_TRANSFER_ENCODING,
     FIELD_UPGRADE, FIELD_VIA, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_PROTO, Field,
 )
-from fastmesh._core.wire.http1_fields cimport CONNECTION_NAMES_MAX, FieldFacts
+from fastmesh._core.wire.http1_fields cimport CONNECTION_NAMES_MAX, HOP_BY_HOP, FieldFacts
 from fastmesh._core.wire.http1_types cimport (
     FAULT_CODING, FAULT_CODING_UNKNOWN, FAULT_CONNECTION, FAULT_CONTENT_LENGTH, FAULT_HOST, FAULT_HOST_MISMATCH,
     FAULT_HOST_MISSING, FAULT_HOST_REPEATED, FAULT_LENGTH_AND_CODING, FAULT_NONE, FAULT_UPGRADE, FRAMING_CHUNKED,
@@ -18,10 +19,6 @@ from fastmesh._core.wire.http1_types cimport (
 from fastmesh._core.wire.token cimport is_blank, is_word, list_next, same_folded, starts_with
 
 cdef enum:
-    HOP_BY_HOP = (
-        1 << FIELD_CONNECTION | 1 << FIELD_KEEP_ALIVE | 1 << FIELD_PROXY_CONNECTION | 1 << FIELD_TE
-        | 1 << FIELD_UPGRADE | 1 << FIELD_HTTP2_SETTINGS
-    )
     # Connection may not name these: they are for every recipient, and a client that could have them removed could
     # change what the origin believes (RFC 9110 7.6.1).
     END_TO_END = (
@@ -40,10 +37,6 @@ cdef enum:
     WANTS_UPGRADE = 2
 
 
-cdef u32 fields_hop_by_hop() noexcept nogil:
-    return HOP_BY_HOP
-
-
 cdef inline bint has(const FieldFacts* facts, u8 ident) noexcept nogil:
     return (facts.seen >> ident) & 1
 
@@ -56,19 +49,18 @@ cdef inline bint repeated(const FieldFacts* facts, u8 ident) noexcept nogil:
     return (facts.repeated >> ident) & 1
 
 
-cdef inline bint number_parse(const u8* p, size_t n, u64 limit, u64* out) noexcept nogil:
-    """1*DIGIT no larger than limit."""
-    cdef u64 value = 0, digit
+cdef inline bint number_parse(const u8* p, size_t n, u64* out) noexcept nogil:
+    """1*DIGIT no larger than 2^63-1."""
+    cdef u64 value = 0
+    cdef u8 digit
     cdef size_t i
     for i in range(n):
-        if not 0x30 <= p[i] <= 0x39:
-            return False
-        digit = <u64>(p[i] - 0x30)
-        if value > (limit - digit) // 10:
+        digit = <u8>(p[i] - 0x30)
+        if digit > 9 or value > <u64>INT64_MAX // 10:
             return False
         value = value * 10 + digit
     out[0] = value
-    return n > 0
+    return n > 0 and value <= <u64>INT64_MAX  # bound: ten times a tenth of it and 9 is below 2^64
 
 
 cdef u8 coding_check(const u8* p, size_t n, bint* chunked, bint* unknown) noexcept nogil:
@@ -120,7 +112,7 @@ cdef u8 framing_settle(Http1Head* head, const u8* data, const FieldFacts* facts,
     if has(facts, FIELD_CONTENT_LENGTH):
         field = &head.fields[last_of(facts, FIELD_CONTENT_LENGTH)]
         if repeated(facts, FIELD_CONTENT_LENGTH) or not number_parse(
-            data + field.value_off, field.value_len, 0x7FFFFFFFFFFFFFFFULL, &head.content_length
+            data + field.value_off, field.value_len, &head.content_length
         ):
             return FAULT_CONTENT_LENGTH
         if has(facts, FIELD_TRANSFER_ENCODING):
@@ -150,7 +142,7 @@ cdef bint host_agrees(const Http1Head* head, const u8* data, const u8* host, con
     cdef Authority wanted
     cdef const u8* authority = data + head.authority_off
     cdef int port = 80
-    if not authority_parse(authority, head.authority_len, &wanted) or wanted.host_len != said.host_len:
+    if not authority_parse(authority, head.authority_len, head.authority_len, &wanted) or wanted.host_len != said.host_len:
         return False
     if not same_folded(authority, host, said.host_len):
         return False
@@ -173,7 +165,7 @@ cdef u8 host_settle(Http1Head* head, const u8* data, const FieldFacts* facts) no
     field = &head.fields[last_of(facts, FIELD_HOST)]
     if field.value_len == 0:
         return FAULT_HOST_MISMATCH if target_names else FAULT_NONE
-    if not authority_parse(data + field.value_off, field.value_len, &said):
+    if not authority_parse(data + field.value_off, field.value_len, head.head_bytes - field.value_off, &said):
         return FAULT_HOST
     if target_names:
         return FAULT_NONE if host_agrees(head, data, data + field.value_off, &said) else FAULT_HOST_MISMATCH
@@ -297,7 +289,7 @@ cdef void hints_settle(Http1Head* head, const u8* data, const FieldFacts* facts)
             head.flags |= HEAD_EXPECT_CONTINUE
     if has(facts, FIELD_MAX_FORWARDS) and not repeated(facts, FIELD_MAX_FORWARDS):
         field = &head.fields[last_of(facts, FIELD_MAX_FORWARDS)]
-        if number_parse(data + field.value_off, field.value_len, 0x7FFFFFFFFFFFFFFFULL, &number):
+        if number_parse(data + field.value_off, field.value_len, &number):
             head.flags |= HEAD_MAX_FORWARDS
             head.max_forwards = <u8>(number if number < 255 else 255)
 

@@ -5,7 +5,7 @@ from fastmesh._core.ffi.simd cimport (
     fm_ctz64, fm_field_id, fm_is_token, fm_load_u16, fm_marks, fm_marks64, fm_marks_few,
 )
 from fastmesh._core.wire.headers cimport HEADERS_MAX, Field
-from fastmesh._core.wire.http1_fields cimport FieldFacts, fields_hop_by_hop, fields_settle, trailers_settle
+from fastmesh._core.wire.http1_fields cimport HOP_BY_HOP, FieldFacts, fields_settle, trailers_settle
 from fastmesh._core.wire.http1_head cimport (
     FAULT_BARE_CR, FAULT_BARE_LF, FAULT_FIELD_NAME, FAULT_FIELD_VALUE, FAULT_HEAD_TOO_LONG, FAULT_LINE_TOO_LONG,
     FAULT_NONE, FAULT_OBS_FOLD, FAULT_REQUEST_LINE, FAULT_STATUS_LINE, FAULT_TOO_MANY_FIELDS, FRAMING_CHUNKED,
@@ -28,7 +28,8 @@ cdef enum:
     CRLF = 0x0A0D           # as a little-endian load
     NAME_MAX = 0xFFFF       # what Field.name_len holds
 
-# A walk over the marks of 64 bytes at a time, only ever forward.
+# A walk over the marks of 64 bytes at a time, only ever forward. Who walks keeps one of its own and hands it to inline
+# functions only, so that it lives in registers.
 ctypedef struct Scan:
     const u8* data
     size_t n
@@ -48,19 +49,25 @@ ctypedef struct Work:
     int kind
 
 
-cdef inline void scan_load(Scan* s, size_t base) noexcept nogil:
+cdef fm_marks marks_at(const u8* data, size_t n, size_t base) noexcept nogil:
+    """Marks of data[base .. base + 64), or of what is left of it; base is a multiple of 64 below n."""
     cdef fm_marks marks
     cdef unsigned int early
-    s.base = base
-    if s.n - base >= 64:
-        marks = fm_marks64(s.data + base)
-    elif base >= 64:  # bound: the last 64 bytes; those before base are shifted out
-        early = <unsigned int>(64 - (s.n - base))
-        marks = fm_marks64(s.data + s.n - 64)
-        marks.ctl >>= early
-        marks.colon >>= early
-    else:
-        marks = fm_marks_few(s.data + base, s.n - base)
+    if n - base >= 64:
+        return fm_marks64(data + base)
+    if base == 0:
+        return fm_marks_few(data, n)
+    early = <unsigned int>(64 - (n - base))  # bound: the last 64 bytes; those before base are shifted out
+    marks = fm_marks64(data + n - 64)
+    marks.ctl >>= early
+    marks.colon >>= early
+    return marks
+
+
+cdef inline void scan_load(Scan* s, size_t pos) noexcept nogil:
+    cdef fm_marks marks
+    s.base = pos & ~<size_t>63
+    marks = marks_at(s.data, s.n, s.base)
     s.ctl = marks.ctl
     s.either = marks.ctl | marks.colon
 
@@ -70,8 +77,8 @@ cdef inline size_t scan_ctl(Scan* s, size_t pos) noexcept nogil:
     cdef u64 marks
     while pos < s.n:
         if pos - s.base >= 64:
-            scan_load(s, pos & ~<size_t>63)
-        marks = s.ctl >> (pos - s.base)
+            scan_load(s, pos)
+        marks = s.ctl >> (pos & 63)
         if marks:
             return pos + fm_ctz64(marks)
         pos = s.base + 64
@@ -83,8 +90,8 @@ cdef inline size_t scan_either(Scan* s, size_t pos) noexcept nogil:
     cdef u64 marks
     while pos < s.n:
         if pos - s.base >= 64:
-            scan_load(s, pos & ~<size_t>63)
-        marks = s.either >> (pos - s.base)
+            scan_load(s, pos)
+        marks = s.either >> (pos & 63)
         if marks:
             return pos + fm_ctz64(marks)
         pos = s.base + 64
@@ -95,6 +102,8 @@ cdef inline void scan_init(Scan* s, const u8* data, size_t n) noexcept nogil:
     s.data = data
     s.n = n
     s.base = <size_t>0 - 64  # nothing loaded: every position is 64 or more past it
+    s.ctl = 0
+    s.either = 0
 
 
 cdef int refuse(Work* w, int status, u8 fault) noexcept nogil:
@@ -128,21 +137,23 @@ cdef inline size_t line_limit(const Work* w, size_t pos, u32 bytes) noexcept nog
     return pos + bytes if pos + bytes < w.limits.head_bytes else w.limits.head_bytes
 
 
-cdef inline bint line_whole(const Work* w, size_t end, size_t line_end) noexcept nogil:
-    return end + 2 <= line_end and end + 2 <= w.n and fm_load_u16(w.data + end) == CRLF
+cdef inline bint line_ends(const Scan* s, size_t pos, size_t end, size_t bytes) noexcept nogil:
+    """Whether the line at pos has its CRLF at `end`, within the bytes there and its limit."""
+    return end + 2 <= s.n and end + 2 - pos <= bytes and fm_load_u16(s.data + end) == CRLF
 
 
-cdef int start_line(Work* w, Scan* scan, size_t pos, size_t* after) noexcept nogil:
+cdef inline int start_line(Work* w, Scan* scan, size_t pos, size_t* after) noexcept nogil:
     """Skips empty lines and reads the start line at pos; *after: where the first field line begins."""
     cdef Http1Head* head = w.head
-    cdef size_t end, line_end
+    cdef const u8* data = w.data
+    cdef size_t end, bytes = w.limits.line_bytes
     cdef bint request = w.kind == KIND_REQUEST
     cdef u8 fault
     while True:
-        line_end = line_limit(w, pos, w.limits.line_bytes)
         end = scan_ctl(scan, pos)
-        if not line_whole(w, end, line_end):
-            return line_stopped(w, pos, end, line_end, start_line_control(w.data, pos, end, request))
+        if not line_ends(scan, pos, end, bytes):
+            fault = start_line_control(data, pos, end, request)
+            return line_stopped(w, pos, end, line_limit(w, pos, w.limits.line_bytes), fault)
         if end != pos:
             break
         if not request or pos >= 2 * EMPTY_LINES_MAX:
@@ -151,18 +162,18 @@ cdef int start_line(Work* w, Scan* scan, size_t pos, size_t* after) noexcept nog
     head.line_off = <u32>pos
     head.line_bytes = <u32>(end + 2 - pos)
     if request:
-        fault = request_line_parse(head, w.data, pos, end, w.n)
+        fault = request_line_parse(head, data, pos, end, w.n)
     else:
-        fault = status_line_parse(head, w.data, pos, end)
+        fault = status_line_parse(head, data, pos, end)
     after[0] = end + 2
     return OK if fault == FAULT_NONE else refuse(w, BAD, fault)
 
 
 cdef inline bint field_line(Field* field, const u8* data, size_t pos, size_t colon, size_t end, size_t n) noexcept nogil:
-    """One field line, data[pos .. end) with its first colon at `colon` (`end` when there is none)."""
+    """One field line, data[pos .. end), with its first colon at `colon`."""
     cdef size_t name = colon - pos, value = colon + 1
     cdef u8 ident
-    if name == 0 or name > NAME_MAX or colon == end:
+    if name - 1 >= NAME_MAX:  # or empty: 0 - 1 is the largest number
         return False
     ident = fm_field_id(data + pos, name)
     if ident == 0 and not fm_is_token(data + pos, name, n - pos):
@@ -176,58 +187,69 @@ cdef inline bint field_line(Field* field, const u8* data, size_t pos, size_t col
     field.value_len = <u32>(end - value)
     field.name_len = <u16>name
     field.id = ident
-    field.drop = <u8>((fields_hop_by_hop() >> ident) & 1)
+    field.drop = <u8>((<u32>HOP_BY_HOP >> ident) & 1)
     return True
 
 
-cdef int field_lines(Work* w, Scan* scan, size_t pos, FieldFacts* facts) noexcept nogil:
-    """Field lines from pos to the empty line."""
-    cdef Http1Head* head = w.head
-    cdef Field* field
-    cdef size_t end, colon, line_end
-    cdef u32 most = w.limits.fields if w.limits.fields < HEADERS_MAX else <u32>HEADERS_MAX
-    cdef u32 bit
+cdef int field_stopped(Work* w, const Scan* scan, size_t pos, size_t end, size_t count, bint colon) noexcept nogil:
+    """The line at pos is no field line. `colon`: whether it has one before `end`, its first control byte."""
+    if not line_ends(scan, pos, end, w.limits.field_line_bytes):
+        w.lines = <u32>(count + 1)
+        return line_stopped(w, pos, end, line_limit(w, pos, w.limits.field_line_bytes),
+                            FAULT_FIELD_VALUE if colon else FAULT_FIELD_NAME)
+    if count >= w.limits.fields or count >= HEADERS_MAX:
+        return refuse(w, LIMIT, FAULT_TOO_MANY_FIELDS)
+    return refuse(w, BAD, FAULT_OBS_FOLD if is_blank(w.data[pos]) else FAULT_FIELD_NAME)
+
+
+cdef int field_lines(Work* w, const Scan* start, size_t pos, size_t count, FieldFacts* facts) noexcept nogil:
+    """Field lines from pos to the empty line; `count` came before."""
+    cdef Scan scan = start[0], shown
+    cdef size_t end, colon, bytes = w.limits.field_line_bytes
+    cdef size_t most = w.limits.fields if w.limits.fields < HEADERS_MAX else <u32>HEADERS_MAX
+    cdef u32 bit, seen = 0, repeated = 0
+    cdef Field* field = &w.head.fields[count]
     while True:
-        w.lines = <u32>(head.nfields + 1)
-        line_end = line_limit(w, pos, w.limits.field_line_bytes)
-        colon = scan_either(scan, pos)
+        colon = scan_either(&scan, pos)
         end = colon
-        if colon < w.visible and w.data[colon] == 0x3A:
-            end = scan_ctl(scan, colon)
-        if not line_whole(w, end, line_end):
-            return line_stopped(w, pos, end, line_end, FAULT_FIELD_NAME if end == colon else FAULT_FIELD_VALUE)
-        if end == pos:
-            head.head_bytes = <u32>(end + 2)
-            return OK
-        if head.nfields >= most:
-            return refuse(w, LIMIT, FAULT_TOO_MANY_FIELDS)
-        field = &head.fields[head.nfields]
-        if not field_line(field, w.data, pos, colon, end, w.n):
-            return refuse(w, BAD, FAULT_OBS_FOLD if is_blank(w.data[pos]) else FAULT_FIELD_NAME)
+        if end >= scan.n or scan.data[end] != 0x3A:
+            break
+        end = scan_ctl(&scan, colon)
+        if not line_ends(&scan, pos, end, bytes) or count >= most:
+            break
+        if not field_line(field, scan.data, pos, colon, end, scan.n):
+            break
         bit = <u32>1 << field.id
-        facts.repeated |= facts.seen & bit
-        facts.seen |= bit
-        facts.last[field.id] = head.nfields
-        head.nfields += 1
+        repeated |= seen & bit
+        seen |= bit
+        facts.last[field.id] = <u16>count
+        field += 1
+        count += 1
         pos = end + 2
+    if end != pos or not line_ends(&scan, pos, end, bytes):
+        shown = scan
+        return field_stopped(w, &shown, pos, end, count, colon != end)
+    w.head.nfields = <u16>count
+    w.head.head_bytes = <u32>(end + 2)
+    facts.seen = seen
+    facts.repeated = repeated
+    return OK
 
 
 cdef int message_walk(Work* w, FieldFacts* facts, size_t pos, u32 lines) noexcept nogil:
     """From the incomplete line at pos (from the start of a new message) to the end of the head or of the bytes."""
     cdef Scan scan
     cdef int rc
-    scan_init(&scan, w.data, w.visible)
     memset(w.head, 0, <size_t>(<u8*>&w.head.fields[0] - <u8*>w.head))
-    facts.seen = 0
-    facts.repeated = 0
+    scan_init(&scan, w.data, w.visible)
     w.lines = lines
     if lines:
-        w.head.nfields = <u16>(lines - 1)
-    elif w.kind != KIND_TRAILERS:
+        return field_lines(w, &scan, pos, lines - 1, facts)
+    if w.kind != KIND_TRAILERS:
         rc = start_line(w, &scan, pos, &pos)
         if rc != OK:
             return rc
-    return field_lines(w, &scan, pos, facts)
+    return field_lines(w, &scan, pos, 0, facts)
 
 
 cdef bint nothing_new(Work* w) noexcept nogil:

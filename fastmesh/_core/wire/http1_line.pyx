@@ -69,7 +69,7 @@ cdef u8 absolute_parse(Http1Head* head, const u8* data, size_t off, size_t end, 
     stop = start
     while stop < end and data[stop] != 0x2F and data[stop] != 0x3F:
         stop += 1
-    if not authority_parse(data + start, stop - start, &authority):
+    if not authority_parse(data + start, stop - start, end - start, &authority):
         return FAULT_HOST
     head.form = TARGET_ABSOLUTE
     head.authority_off = <u32>start
@@ -82,7 +82,7 @@ cdef u8 absolute_parse(Http1Head* head, const u8* data, size_t off, size_t end, 
 cdef u8 connect_parse(Http1Head* head, const u8* data, size_t off, size_t end) noexcept nogil:
     """authority-form: a host and a port that can be connected to (RFC 9110 9.3.6)."""
     cdef Authority authority
-    if not authority_parse(data + off, end - off, &authority) or authority.port <= 0:
+    if not authority_parse(data + off, end - off, end - off, &authority) or authority.port <= 0:
         return FAULT_TARGET
     head.form = TARGET_AUTHORITY
     head.authority_off = <u32>off
