@@ -88,7 +88,7 @@ class Upstream(msgspec.Struct, frozen=True):
     idle_timeout_ns: int = 4 * NS_PER_SECOND  # of a pooled connection; above 0
     max_connections: int = 0  # per endpoint and worker; 0: no bound
     max_idle: int = 128  # pooled, per endpoint and worker; 0: connections are not reused
-    max_pending: int = 1024  # exchanges that wait for a connection, per backend and worker
+    max_pending: int = 1024  # exchanges that wait for a connection, per endpoint and worker
 
 
 class Backend(msgspec.Struct, frozen=True):

@@ -29,6 +29,7 @@ SECOND = NS_PER_SECOND
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 MIB = 1 << 20
+HEAD_BYTES_MAX = 192 << 10  # of the core: a head must fit a large buffer with room to read on
 
 
 class Setting(Key, frozen=True, kw_only=True):
@@ -116,23 +117,25 @@ def _limits() -> tuple[Setting, ...]:
     group = "Limits"
     return (
         Setting("head_bytes", Size(), "Start line, header fields and empty line of a message together; over it 431.",
-                1024, 256 << 10, group=group, field="policy.head_bytes"),
+                1024, HEAD_BYTES_MAX, group=group, field="policy.head_bytes"),
         Setting("line_bytes", Size(), "A message's start line; over it 414. At most `head_bytes`.",
-                256, 256 << 10, group=group, field="policy.line_bytes"),
+                256, HEAD_BYTES_MAX, group=group, field="policy.line_bytes"),
         Setting("field_line_bytes", Size(), "One header field line; over it 431. At most `head_bytes`.",
-                256, 256 << 10, group=group, field="policy.field_line_bytes"),
+                256, HEAD_BYTES_MAX, group=group, field="policy.field_line_bytes"),
         Setting("fields", Integer("fields"), "Header fields of a message; over it 431.", 1, 1024,
                 group=group, field="policy.fields"),
-        Setting("max_connections", Integer("connections"), "Connections from clients, per worker; more wait in the "
-                "kernel.", 1, 1_000_000, group=group, field="policy.max_connections", live=False),
+        Setting("max_connections", Integer("connections"), "Connections from clients, per worker; over it 503.",
+                1, 1_000_000, group=group, field="policy.max_connections", live=False),
         Setting("keepalive_requests", Integer("requests"), "Requests on one client connection before it is closed.",
                 1, 1_000_000_000, True, group=group, field="policy.keepalive_requests"),
-        Setting("upstream_max_connections", Integer("connections"), "Connections to one endpoint, per worker.",
+        Setting("upstream_max_connections", Integer("connections"), "Connections to one endpoint, per worker; requests "
+                "beyond wait.",
                 1, 1_000_000, True, group=group, field="upstream.max_connections", backend_key="max_connections"),
         Setting("upstream_max_idle", Integer("connections"), "Unused connections kept to one endpoint, per worker; 0 "
                 "uses each once.", 0, 1_000_000, group=group, field="upstream.max_idle", backend_key="max_idle"),
-        Setting("max_pending", Integer("requests"), "Requests of one backend that wait for a connection, per worker; "
-                "over it 503.", 0, 1_000_000, group=group, field="upstream.max_pending", backend_key="max_pending"),
+        Setting("max_pending", Integer("requests"), "Requests that wait for a connection to one endpoint (see "
+                "`upstream_max_connections`), per worker; over it 503.", 0, 1_000_000, group=group,
+                field="upstream.max_pending", backend_key="max_pending"),
     )  # fmt: skip
 
 

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from fastmesh.config.addresses import LISTENERS_MAX
 from fastmesh.config.logs import LOG_FIELDS, PARTS_MAX
+from fastmesh.config.matching import METHODS
 from fastmesh.config.model import Config
 from fastmesh.config.settings import BY_NAME, BY_VARIABLE, SECTIONS, SETTINGS, Setting
 from fastmesh.config.values import Integer, Number
@@ -153,8 +155,28 @@ def test_upstream_and_retry_settings_stand_in_items_too() -> None:
         assert bool(setting.route_key) == setting.field.startswith("retry.")
 
 
-def test_access_log_fields_are_those_of_the_core() -> None:
-    text = (ROOT / "fastmesh/_core/io/access_log.pxd").read_text()
-    names = set(re.findall(r"^    LOG_([A-Z_]+)", text.partition("LogField:")[2].partition("ctypedef")[0], re.M))
-    assert {name.lower() for name in names - {"LITERAL", "REQUEST"}} == set(LOG_FIELDS)
-    assert f"LOG_PARTS_MAX = {PARTS_MAX + 1}" in text
+def _core_constant(path: str, name: str) -> int:
+    found = re.search(rf"^\s+{name} = (\d+)", (ROOT / "fastmesh/_core" / path).read_text(), re.M)
+    assert found is not None
+    return int(found[1])
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "bound"),
+    [
+        ("io/state.pxd", "HEAD_BYTES_MAX", BY_NAME["head_bytes"].maximum),
+        ("io/state.pxd", "LISTENERS_MAX", LISTENERS_MAX),
+        ("wire/headers.pxd", "HEADERS_MAX", BY_NAME["fields"].maximum),
+        ("bridge.pyx", "WORKERS_MAX", BY_NAME["workers"].maximum),
+        ("bridge.pyx", "LOG_RING_MIN", BY_NAME["access_log_ring"].minimum),
+        ("io/access_log.pxd", "LOG_PARTS_MAX", PARTS_MAX + 1),
+    ],
+)
+def test_bounds_are_those_of_the_core(path: str, name: str, bound: int) -> None:
+    assert _core_constant(path, name) == bound
+
+
+def test_words_are_those_of_the_core() -> None:
+    bridge = pytest.importorskip("fastmesh._core.bridge")
+    assert set(LOG_FIELDS) == bridge.LOG_FIELDS.keys()
+    assert {method.encode() for method in METHODS} == set(bridge.METHODS) - {b""}
