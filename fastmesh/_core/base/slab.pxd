@@ -40,11 +40,13 @@ cdef inline void* slab_live(Slab* s, u32 index) noexcept nogil:
     header = <SlabHeader*>(s.base + <size_t>index * s.stride)
     return header if header.generation & 1 else NULL
 
-# NULL is the normal answer for an object that has gone.
+# NULL is the normal answer for an object that has gone. An even generation is never a live one's, so 0 is no handle
+# even after generations wrapped.
 cdef inline void* slab_get(Slab* s, u64 handle) noexcept nogil:
     cdef u32 index = <u32>handle
+    cdef u32 generation = <u32>(handle >> 32)
     cdef SlabHeader* header
     if index >= s.high:
         return NULL
     header = <SlabHeader*>(s.base + <size_t>index * s.stride)
-    return header if header.generation == <u32>(handle >> 32) else NULL
+    return header if header.generation == generation and generation & 1 else NULL
