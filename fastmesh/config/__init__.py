@@ -3,11 +3,11 @@
 `settings.py` is the one table everything is derived from; `model.py` is what the rest of the program sees.
 """
 
-from fastmesh.config.json_schema import schema
+from typing import Any
+
 from fastmesh.config.load import Inspection, inspect, load
 from fastmesh.config.model import Config
 from fastmesh.config.problems import EXIT_CONFIG, ConfigError, Problem, report
-from fastmesh.config.render import markdown, settings_markdown
 from fastmesh.config.views import Row, describe
 
 __all__ = [
@@ -20,8 +20,13 @@ __all__ = [
     "describe",
     "inspect",
     "load",
-    "markdown",
     "report",
     "schema",
-    "settings_markdown",
 ]
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of the file that FASTMESH_CONFIG names."""
+    from fastmesh.config.json_schema import build  # a running proxy never needs it
+
+    return build()

@@ -9,7 +9,7 @@ from fastmesh.config.settings import FILE_SETTINGS, SECTIONS, Setting
 from fastmesh.config.values import Key
 
 
-def schema() -> dict[str, Any]:
+def build() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of the file that FASTMESH_CONFIG names."""
     properties: dict[str, Any] = {setting.name: _setting(setting) for setting in FILE_SETTINGS}
     for section, keys in SECTIONS.items():

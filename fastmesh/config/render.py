@@ -1,6 +1,5 @@
 """Text for people: the table of `fastmesh env`, and Markdown for the README and docs/configuration.md."""
 
-import json
 import sys
 from collections.abc import Iterable, Mapping
 
@@ -24,6 +23,8 @@ def env_table(rows: Iterable[Row]) -> str:
 
 def env_json(rows: Iterable[Row]) -> str:
     """The rows as a JSON array of objects."""
+    import json  # only for this form
+
     return json.dumps([row._asdict() for row in rows], indent=2) + "\n"
 
 

@@ -12,11 +12,10 @@ from fastmesh.config import (
     describe,
     inspect,
     load,
-    markdown,
     reader,
-    settings_markdown,
     views,
 )
+from fastmesh.config.render import markdown, settings_markdown
 from fastmesh.config.settings import BY_NAME, BY_VARIABLE, SECTIONS, SETTINGS
 from fastmesh.config.values import Integer
 from tests.support.configs import write
