@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from fastmesh.config.addresses import AdminAddress, Endpoints, Listen
@@ -13,6 +14,11 @@ from fastmesh.config.matching import METHODS
 from fastmesh.config.model import LOG_LEVELS, Address, Endpoint, HeaderMatch, Listener, Log
 from fastmesh.config.settings import SETTINGS
 from fastmesh.config.values import NS, Choice, Duration, Integer, Key, Pattern, Pseudonym, Size, Switch
+
+# Machines that run tests are busy: no bound on the time of one example. tmp_path is shared by a test's examples.
+PATIENT = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,15}", fullmatch=True)
 TOKENS = st.from_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,20}", fullmatch=True)

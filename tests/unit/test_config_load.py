@@ -6,22 +6,20 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from fastmesh.config import Config, ConfigError, describe, inspect, load
 from fastmesh.config.model import Endpoint, Listener
 from fastmesh.config.problems import Problem
 from fastmesh.config.settings import BY_NAME
 from fastmesh.config.views import tree
-from tests.support.configs import SETTING_VALUES, environment, trees, write
+from tests.support.configs import PATIENT, SETTING_VALUES, environment, trees, write
 
 UPSTREAM = {"FASTMESH_UPSTREAM": "127.0.0.1:9000"}
 TWO_BACKENDS = [
     {"name": "default", "endpoints": ["10.0.0.1:1"], "balancer": "random"},
     {"name": "b", "endpoints": ["10.0.0.2:1"]},
 ]
-
-per_file = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 def without_sources(config: Config) -> Config:
@@ -55,7 +53,7 @@ def test_without_an_upstream_there_is_nowhere_to_send_requests() -> None:
     assert inspect({}, require_backends=False).problems == ()
 
 
-@settings(max_examples=50, deadline=None)
+@PATIENT
 @given(SETTING_VALUES)
 def test_environment_sets_every_value(drawn: dict[str, Any]) -> None:
     config, found = inspect(environment(drawn), require_backends=False)
@@ -63,7 +61,7 @@ def test_environment_sets_every_value(drawn: dict[str, Any]) -> None:
     assert {name: BY_NAME[name].of(config) for name in drawn} == drawn
 
 
-@settings(max_examples=50, deadline=None)
+@PATIENT
 @given(SETTING_VALUES)
 def test_what_is_described_gives_the_same_configuration(drawn: dict[str, Any]) -> None:
     config = inspect(environment(drawn), require_backends=False).config
@@ -73,7 +71,7 @@ def test_what_is_described_gives_the_same_configuration(drawn: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("suffix", [".toml", ".yaml", ".yml"])
-@per_file
+@PATIENT
 @given(drawn=SETTING_VALUES)
 def test_a_file_says_the_same_as_variables(tmp_path: Path, suffix: str, drawn: dict[str, Any]) -> None:
     plain = {name: BY_NAME[name].plain(value) for name, value in drawn.items()}
@@ -84,7 +82,7 @@ def test_a_file_says_the_same_as_variables(tmp_path: Path, suffix: str, drawn: d
 
 
 @pytest.mark.parametrize("suffix", [".toml", ".yaml"])
-@per_file
+@PATIENT
 @given(drawn=trees())
 def test_a_configuration_written_out_is_read_back(tmp_path: Path, suffix: str, drawn: dict[str, Any]) -> None:
     config = load(write(tmp_path / f"first{suffix}", drawn))
@@ -92,7 +90,7 @@ def test_a_configuration_written_out_is_read_back(tmp_path: Path, suffix: str, d
     assert without_sources(again) == without_sources(config)
 
 
-@per_file
+@PATIENT
 @given(drawn=SETTING_VALUES, other=SETTING_VALUES)
 def test_a_variable_wins_over_the_file(tmp_path: Path, drawn: dict[str, Any], other: dict[str, Any]) -> None:
     file = {name: BY_NAME[name].plain(value) for name, value in other.items()}

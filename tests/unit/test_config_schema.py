@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from fastmesh.config import inspect, schema
 from fastmesh.config.settings import FILE_SETTINGS, SECTIONS
-from tests.support.configs import trees, write
+from tests.support.configs import PATIENT, trees, write
 
 SCHEMA = schema()
 MINIMAL: dict[str, Any] = {
@@ -107,7 +107,7 @@ KEYWORDS: dict[str, Any] = {
 }
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@PATIENT
 @given(tree=trees())
 def test_accepts_what_load_accepts(tmp_path: Path, tree: dict[str, Any]) -> None:
     assert inspect(write(tmp_path / "f.toml", tree)).problems == ()

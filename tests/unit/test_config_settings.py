@@ -5,7 +5,6 @@ import re
 import msgspec
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from fastmesh.config.addresses import LISTENERS_MAX
@@ -14,7 +13,7 @@ from fastmesh.config.matching import METHODS
 from fastmesh.config.model import Config
 from fastmesh.config.settings import BY_NAME, BY_VARIABLE, SECTIONS, SETTINGS, Setting
 from fastmesh.config.values import Integer, Number
-from tests.support.configs import values
+from tests.support.configs import PATIENT, values
 from tools.source import ROOT
 
 FIXED_VARIABLES = {
@@ -103,7 +102,7 @@ def test_default_is_inside_its_bounds(setting: Setting) -> None:
 
 
 @every_setting
-@hypothesis_settings(max_examples=40)
+@PATIENT
 @given(data=st.data())
 def test_what_is_written_is_read_back(setting: Setting, data: st.DataObject) -> None:
     value = data.draw(values(setting))

@@ -9,7 +9,7 @@ from fastmesh.config.matching import Headers, Hosts, Methods, UrlPath, UrlPrefix
 from fastmesh.config.model import Address, Endpoint, HeaderMatch, Listener, Log
 from fastmesh.config.settings import BY_NAME
 from fastmesh.config.values import Key
-from tests.support.configs import ENDPOINTS, LISTENERS, UPSTREAM_ADDRESSES, header_matches
+from tests.support.configs import ENDPOINTS, LISTENERS, PATIENT, UPSTREAM_ADDRESSES, header_matches
 
 S, MS = 1_000_000_000, 1_000_000
 
@@ -187,16 +187,19 @@ def test_takes_from_a_file(name: str, raw: object, value: object) -> None:
     assert BY_NAME[name].take(raw) == value
 
 
+@PATIENT
 @given(UPSTREAM_ADDRESSES)
 def test_addresses_are_read_back(address: Address) -> None:
     assert address_parse(address.text) == address
 
 
+@PATIENT
 @given(ENDPOINTS)
 def test_endpoints_are_read_back(endpoints: tuple[Endpoint, ...]) -> None:
     assert tuple(endpoint_parse(endpoint.text) for endpoint in endpoints) == endpoints
 
 
+@PATIENT
 @given(LISTENERS)
 def test_listeners_are_read_back(listeners: tuple[Listener, ...]) -> None:
     setting = BY_NAME["listen"]
@@ -206,6 +209,7 @@ def test_listeners_are_read_back(listeners: tuple[Listener, ...]) -> None:
 ADDRESS_LIKE = st.text() | st.text(alphabet="[]:0123456789.abx-_/*", max_size=12) | st.text().map("unix:/{}".format)
 
 
+@PATIENT
 @given(ADDRESS_LIKE)
 @example("[::1")
 @example("]:1")
@@ -284,6 +288,7 @@ def test_conditions_are_refused(key: Key, raw: object) -> None:
         key.take(raw)
 
 
+@PATIENT
 @given(st.lists(header_matches(), unique_by=lambda match: match.name).map(tuple))
 def test_header_conditions_are_read_back(matches: tuple[HeaderMatch, ...]) -> None:
     assert HEADERS.take(HEADERS.plain(matches)) == matches
