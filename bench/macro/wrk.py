@@ -21,7 +21,7 @@ class Load:
 
 
 def _milliseconds(text: str, percentile: str) -> float:
-    match = re.search(rf"^\s+{percentile}%\s+([\d.]+)(us|ms|s|m)$", text, re.MULTILINE)
+    match = re.search(rf"^\s+{percentile}%\s+([\d.]+)(us|ms|s|m)\s*$", text, re.MULTILINE)
     if match is None:
         raise RuntimeError(f"no {percentile}% in what wrk said:\n{text}")
     return float(match[1]) * _UNITS_MS[match[2]]

@@ -1,9 +1,11 @@
 """Latency by an open loop at a constant rate, from the time a request was due."""
 
+import sys
 from collections.abc import Iterator
 
 from bench.macro import client
 from bench.macro.measures.common import Bench, Row, Running, all_running, stage
+from bench.macro.processes import Process
 
 RATES = (20, 200, 2000, 10_000)
 
@@ -26,15 +28,23 @@ def latency(bench: Bench) -> Iterator[Row]:
                     yield _row(bench, "latency", peer, round_number, client.Schedule(rate, bench.seconds))
 
 
-def spin(bench: Bench) -> Iterator[Row]:
-    """fastmesh at 2,000 a second with and without a Python thread that computes without pause in its process.
+SPINNER = "import os\nos.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\nwhile True: pass"
 
-    The thread runs with the kernel's idle policy: it gets only processor time nobody else wants, so what it may cost is
-    not the processor but the interpreter's lock.
+
+def spin(bench: Bench) -> Iterator[Row]:
+    """fastmesh at 2,000 a second while a Python thread computes without pause: inside its process, beside it, or none.
+
+    The thread runs with the kernel's idle policy: it gets only processor time nobody else wants. What it costs all the
+    same, by keeping the processor busy, it costs from beside too; what it costs only from inside is the interpreter's
+    lock.
     """
-    with stage(bench.only("fastmesh")) as here:
-        running = [here.up(name, spin=spins) for name in here.bench.peers for spins in (False, True)]
-        for round_number in range(bench.rounds):
-            for peer, spins in zip(running, (False, True), strict=False):
-                row = _row(bench, "spin", peer, round_number, client.Schedule(2000, bench.seconds))
-                yield row | {"spinning": spins}
+    for round_number in range(bench.rounds):
+        for where in ("none", "beside", "inside"):
+            with stage(bench.only("fastmesh")) as here:
+                for name in here.bench.peers:
+                    peer = here.up(name, spin=where == "inside")
+                    if where == "beside":
+                        command = [sys.executable, "-c", SPINNER]
+                        here.started.append(Process(command, core=bench.cores.proxy, log=here.work / "spinner"))
+                    row = _row(bench, "spin", peer, round_number, client.Schedule(2000, bench.seconds))
+                    yield row | {"spinning": where}

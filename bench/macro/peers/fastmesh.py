@@ -35,17 +35,31 @@ def version() -> str:
     return done.stdout.strip()
 
 
+def _config(setup: Setup) -> str:
+    lines = ["[[backends]]", 'name = "bench"', f"endpoints = {list(setup.endpoints)}"]
+    for i in range(1, setup.routes):
+        lines += ["[[routes]]", f'name = "r{i}"', 'backend = "bench"', f'path_prefix = "/route/{i}"']
+    lines += ["[[routes]]", 'name = "rest"', 'backend = "bench"']
+    return "\n".join(lines) + "\n"
+
+
 def launch(setup: Setup) -> Launch | None:
+    config = setup.work / "fastmesh.toml"
+    config.write_text(_config(setup))
     environment = {
         "PYTHONPATH": str(ROOT),
+        "FASTMESH_CONFIG": str(config),
         "FASTMESH_LISTEN": f"127.0.0.1:{setup.listen}",
         "FASTMESH_ADMIN": f"127.0.0.1:{free_port()}",
-        "FASTMESH_UPSTREAM": ",".join(setup.endpoints),
         "FASTMESH_BALANCER": setup.balancer or BALANCERS[0],
         "FASTMESH_WORKERS": str(setup.workers),
         "FASTMESH_ACCESS_LOG": "off",
-        "FASTMESH_DRAIN_TIMEOUT": "1",
+        "FASTMESH_DRAIN_TIMEOUT": "1s",
     }
+    if len(setup.endpoints) > 1000:
+        environment["FASTMESH_ENDPOINT_SLOTS"] = str(2 * len(setup.endpoints))
+    if setup.routes > 200:
+        environment["FASTMESH_METER_BLOCKS"] = str(2 * setup.routes)
     if setup.spin:
         return Launch([sys.executable, "-c", SPIN], environment)
     return Launch([sys.executable, "-m", "fastmesh", "run"], environment)
