@@ -57,7 +57,6 @@ def _name(value: object) -> str | None:
 def test_request(bench: Bench, case: Case, way: str) -> None:
     place, proxy = bench.at(way, case)
     RequestTrial(case, way, place).run()
-    proxy.settle()
     proxy.wait_pool_empty()
 
 
@@ -66,7 +65,6 @@ def test_request(bench: Bench, case: Case, way: str) -> None:
 def test_response(bench: Bench, case: Case, way: str) -> None:
     place, proxy = bench.at(way, case)
     ResponseTrial(case, way, place).run()
-    proxy.settle()
     proxy.wait_pool_empty()
 
 

@@ -26,7 +26,7 @@ class Client:
 
     def __init__(self, address: str, *, timeout: float = DEADLINE_S, receive_buffer_bytes: int = 0) -> None:
         self.sock = net.dial(address, timeout=timeout, receive_buffer_bytes=receive_buffer_bytes)
-        self.stream = ResponseStream()
+        self.stream = ResponseStream(patient=True)
         self.interim: list[Response] = []
         self._done: list[Response] = []
         self._timeout = timeout
@@ -56,15 +56,20 @@ class Client:
 
     def read(self, method: str = "GET") -> Response:
         """The final response to the next request; interim ones gather in `interim`. Ended when it never comes."""
-        self.stream.expect(method)
+        self.expect(method)
         while True:
             response = self.next_response()
             if response.status >= 200 or response.status == 101:
                 return response
             self.interim.append(response)
 
+    def expect(self, method: str) -> None:
+        """Announces one more response, to a request with this method."""
+        self.stream.expect(method)
+        self._done += self.stream.advance()
+
     def next_response(self) -> Response:
-        """The next response, interim or final, whose request was announced by `stream.expect`."""
+        """The next response, interim or final, whose request was announced by `expect`."""
         while not self._done:
             if not self._feed() and not self._done:
                 self._raise_ended()
@@ -89,8 +94,8 @@ class Client:
 
     def read_head(self, method: str = "GET") -> Response:
         """The next response as soon as its head is there, its body incomplete."""
-        self.stream.expect(method)
         seen = len(self.stream.messages)
+        self.expect(method)
         while len(self.stream.messages) == seen:
             if not self._feed():
                 self._raise_ended()

@@ -19,7 +19,7 @@ HTTP1 = pathlib.Path(__file__).resolve().parents[1] / "corpus" / "http1"
 _REPEAT = re.compile(r"<<((?:(?!<<|>>).)*)\*(\d+)>>", re.DOTALL)
 BYTEWISE_MAX = 2000  # longer input is cut at random places instead
 
-_REQUEST_KEYS = {"body", "eof", "keep", "reply", "trailers", "up", "up2"}
+_REQUEST_KEYS = {"body", "eof", "keep", "reply", "reset", "trailers", "up", "up2"}
 _RESPONSE_KEYS = {"ask", "body", "down", "interim", "keep", "reuse", "then", "trailers"}
 _REQUEST_WORD = re.compile(r"forward|tunnel|cut|(?:own:|abort:)?\d{3}(?:/\d{3})*")
 _RESPONSE_WORD = re.compile(r"deliver|deliver/502|tunnel|502|cut")

@@ -11,9 +11,9 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import ClassVar
 
-from tests.support import net
-from tests.support.client import Client, Ended, request
+from tests.support.client import Client, request
 from tests.support.http1 import Response
 from tests.support.metrics import Metrics
 from tests.support.wait import DEADLINE_S, until
@@ -34,6 +34,8 @@ class Fastmesh:
     Listens on a free port of 127.0.0.1 unless `listen` says otherwise. `nofile` bounds its descriptors.
     """
 
+    live: ClassVar[list["Fastmesh"]] = []  # started and not yet ended; checked after every test
+
     def __init__(
         self, *, config: str = "", suffix: str = ".toml", nofile: int = 0, extra_env: Mapping[str, str] | None = None,
         **settings: object,
@@ -44,7 +46,7 @@ class Fastmesh:
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("FASTMESH_")} | {
             f"FASTMESH_{key.upper()}": str(value) for key, value in values.items() if value is not None
         }
-        self.environment.update(extra_env or {})
+        self.environment.update({"PYTHONOPTIMIZE": "1", **(extra_env or {})})
         if config:
             self.config = self.dir / f"fastmesh{suffix}"
             self.config.write_text(config)
@@ -97,6 +99,7 @@ class Fastmesh:
             raise RuntimeError(f"the start line names no address: {line}")
         until(lambda: self.admin_get("/ready").status == 200, "/ready")
         self._base_fds = self._steady_fds()
+        self.live.append(self)
 
     def wait_log(self, wanted: Callable[[str], bool], *, after: int = 0, seconds: float = DEADLINE_S) -> str:
         """The first line of the process log (from the `after`-th on) that is wanted."""
@@ -161,6 +164,8 @@ class Fastmesh:
     def wait(self, seconds: float = DEADLINE_S) -> int:
         """Its exit status, when the test made it end."""
         self._ended = True
+        if self in self.live:
+            self.live.remove(self)
         status = self.process.wait(seconds)
         self._reader.join(seconds)
         return status
@@ -188,6 +193,8 @@ class Fastmesh:
     def settle(self) -> None:
         """Waits until every connection, exchange and buffer was given back; the failure names what was not."""
         self.assert_alive()
+        if self._ended:
+            return
         left: dict[str, float] = {}
 
         def at_rest() -> bool:
@@ -218,6 +225,8 @@ class Fastmesh:
 
     def kill(self) -> None:
         self._ended = True
+        if self in self.live:
+            self.live.remove(self)
         if self.process.poll() is None:
             self.signal(signal.SIGKILL)
         self.process.wait(DEADLINE_S)
@@ -245,13 +254,5 @@ class Fastmesh:
             sys.stderr.write(f"--- fastmesh log\n{self.log_text()[-4000:]}\n")
             self.kill()
         else:
-            self.settle() if not self._ended else None
+            self.settle()
             self.stop()
-
-
-def unix_address(directory: pathlib.Path | str, name: str) -> str:
-    """A Unix socket address in a directory."""
-    return f"unix:{directory}/{name}"
-
-
-__all__ = ["Client", "Ended", "Fastmesh", "net", "unix_address"]

@@ -207,7 +207,7 @@ class BodyReader:
 
 
 class RequestStream:
-    """Cuts the bytes a server receives into requests. After CONNECT or `tunnel()` the rest is `raw`."""
+    """Cuts the bytes a server receives into requests. After `tunnel()` the rest is `raw`."""
 
     def __init__(self) -> None:
         self.buffer = bytearray()
@@ -231,7 +231,6 @@ class RequestStream:
             assert isinstance(message, Request)
             done.append(message)
             self._body = None
-            self._tunnel = message.method == "CONNECT"
         self.raw += self.buffer
         self.buffer.clear()
         return done
@@ -267,7 +266,8 @@ class RequestStream:
 class ResponseStream:
     """Cuts the bytes a client receives into responses. Say `expect(method)` for each request sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
+        self.patient = patient  # what was not announced waits in `buffer` instead of being an error
         self.buffer = bytearray()
         self.messages: list[Response] = []
         self.raw = bytearray()  # what came after a 101 or a 2xx to CONNECT
@@ -285,6 +285,10 @@ class ResponseStream:
         if not data:
             return self._end(how)
         self.buffer += data
+        return self.advance()
+
+    def advance(self) -> list[Response]:
+        """Responses that the bytes there complete, now that more of them may be announced."""
         done: list[Response] = []
         while not self._tunnel:
             if self._body is None and not self._begin():
@@ -319,6 +323,8 @@ class ResponseStream:
         return []
 
     def _begin(self) -> bool:
+        if self.patient and not self._methods:
+            return False
         if self.buffer and not b"HTTP/1.".startswith(self.buffer[:7]):
             raise Malformed(f"no response begins like {bytes(self.buffer[:40])!r}")
         taken = take_head(self.buffer)
