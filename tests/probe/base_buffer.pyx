@@ -101,8 +101,9 @@ cdef class PoolsProbe:
         """Puts data (as much as has room) behind w, as a read from a socket does, and commits `claimed` bytes."""
         cdef Buf* b = self.at(i)
         cdef size_t n = <size_t>len(data)
+        n = n if n < buf_room(b) else buf_room(b)
         if n:
-            memcpy(buf_tail(b), <const u8*>data, n if n < buf_room(b) else buf_room(b))
+            memcpy(buf_tail(b), <const u8*>data, n)
         buf_commit(b, claimed)
 
     def consume(self, u32 i, u32 n):

@@ -77,6 +77,13 @@ def test_nothing_fits_where_there_is_no_room_and_cuts_nothing() -> None:
     assert text.result() == (b"", True)
 
 
+def test_nothing_may_be_a_null_pointer() -> None:
+    text = blank()
+    text.put_at(0, 0)
+    text.quoted_at(0, 0, JSON)
+    assert text.result() == (b"", False)
+
+
 @pytest.mark.parametrize("n", [2**32, 2**63])
 def test_lengths_beyond_32_bits_do_not_wrap(n: int) -> None:
     text = blank(8)

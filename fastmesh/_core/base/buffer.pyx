@@ -105,14 +105,16 @@ cdef void buf_compact(Buf* b) noexcept nogil:
 cdef int buf_append(Buf* b, const u8* data, size_t n) noexcept nogil:
     if n > <size_t>(b.cap - b.w):
         return FULL
-    memcpy(b.data + b.w, data, n)
-    b.w += <u32>n
+    # A Buf that holds no buffer takes 0 bytes: NULL is no argument for memcpy even then.
+    if n:
+        memcpy(b.data + b.w, data, n)
+        b.w += <u32>n
     return OK
 
 
 cdef void buf_cut(Buf* b, u32 offset, u32 n) noexcept nogil:
     cdef u32 held = b.w - b.r
-    if offset > held or n > held - offset:
+    if n == 0 or offset > held or n > held - offset:
         return
     memmove(b.data + b.r + offset, b.data + b.r + offset + n, held - offset - n)
     b.w -= n
@@ -122,5 +124,6 @@ cdef int buf_overwrite(Buf* b, u32 offset, const u8* data, size_t n) noexcept no
     cdef u32 held = b.w - b.r
     if offset > held or n > <size_t>(held - offset):
         return FULL
-    memcpy(b.data + b.r + offset, data, n)
+    if n:
+        memcpy(b.data + b.r + offset, data, n)
     return OK

@@ -11,7 +11,7 @@ cdef void text_init(Text* t, u8* data, u32 room) noexcept nogil
 cdef void text_put(Text* t, const u8* data, size_t n) noexcept nogil
 cdef void text_str(Text* t, const char* zero_terminated) noexcept nogil
 cdef void text_u64(Text* t, u64 value) noexcept nogil
-# Exactly `digits` decimal digits, zero-padded (the low ones when the value has more).
+# Exactly `digits` (20 at most) decimal digits, zero-padded (the low ones when the value has more).
 cdef void text_digits(Text* t, u64 value, u32 digits) noexcept nogil
 # Nanoseconds as milliseconds with three decimals.
 cdef void text_ms(Text* t, i64 ns) noexcept nogil

@@ -27,8 +27,10 @@ cdef void text_put(Text* t, const u8* data, size_t n) noexcept nogil:
     if n > <size_t>(t.room - t.n):
         n = t.room - t.n
         t.cut = 1
-    memcpy(t.data + t.n, data, n)
-    t.n += <u32>n
+    # Nothing may come as (NULL, 0), which is no argument for memcpy.
+    if n:
+        memcpy(t.data + t.n, data, n)
+        t.n += <u32>n
 
 
 cdef inline void text_byte(Text* t, u8 byte) noexcept nogil:
