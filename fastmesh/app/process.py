@@ -19,12 +19,12 @@ import uvloop
 
 import fastmesh
 from fastmesh.config import EXIT_CONFIG, Config, ConfigError, load
-from fastmesh.config.problems import Problem, shown
 from fastmesh.config.settings import SETTINGS
+from fastmesh.config.views import public
 from fastmesh.discovery.directory import Directory, Watch, targets_of
 from fastmesh.publish import ListenerKey, Plan, Publication, PublishError, listener_keys
 from fastmesh.telemetry.log import ProcessLog
-from fastmesh.telemetry.service import Labels, Owner, ProcessState, Telemetry, TemplateError, check_template
+from fastmesh.telemetry.service import Labels, Owner, ProcessState, Telemetry
 from fastmesh.workers import BindError, Bound, Pool, bind, release, unlink
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ def run_process(environ: Mapping[str, str]) -> int:
     began_ns = time.time_ns()
     try:
         config = load(environ)
-        _check_access_log(config)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
@@ -333,7 +332,6 @@ class App:
     async def _reload(self) -> None:
         read_s = time.time()
         config = self._with_start_only(await asyncio.to_thread(self._reread))
-        _check_access_log(config)
         self._telemetry.check_file(config)
         if self._state != "running":
             return
@@ -446,18 +444,7 @@ class App:
         return self._telemetry.endpoints(self._labels())
 
     def _config_page(self) -> dict[str, Any]:
-        from fastmesh.config.describe import tree
-
-        return {"file": self._config.file, "config": tree(self._config), "sources": dict(self._config.sources)}
-
-
-def _check_access_log(config: Config) -> None:
-    """Raises ConfigError for a template that the core's fields cannot fill."""
-    try:
-        check_template(config)
-    except TemplateError as error:
-        source = config.sources.get("access_log", "default")
-        raise ConfigError([Problem("access_log", shown(config.access_log.format), source, str(error))]) from None
+        return public(self._config)
 
 
 def _where(error: BaseException) -> str:

@@ -16,15 +16,16 @@ class Watch:
         self.interval_s = interval_s
         self.targets: dict[str, int] = {}  # weight by numeric address
         self.first = asyncio.Event()  # the source has answered once
+        self.is_announcing = False  # somebody counts on what was there, and hears of changes
         self._changed = changed
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     async def _follow(self) -> None:
         async for update in self.source.updates():
             self.targets = apply(update, self.targets)
-            if self.first.is_set():
-                self._changed()
             self.first.set()
+            if self.is_announcing:
+                self._changed()
 
     def stop(self) -> None:
         """Asks the source no more."""
@@ -76,6 +77,8 @@ class Directory:
         finally:
             for wait in waits:
                 wait.cancel()
+        for watch in prepared.values():
+            watch.is_announcing = True
         return prepared
 
     def commit(self, prepared: dict[str, Watch]) -> None:

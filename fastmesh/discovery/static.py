@@ -60,19 +60,17 @@ class StaticSource:
         yield Update(add=_listed(known), reset=True)
         retry_s = RETRY_MIN_S
         while failed or (self._names and self._interval_s > 0):
-            await asyncio.sleep(self._wait_s(failed, retry_s) * random.uniform(1 - JITTER, 1 + JITTER))
-            failed = await self._look_up()
+            wait_s = self._interval_s
+            if failed:
+                wait_s = min(retry_s, wait_s) if wait_s > 0 else retry_s
+            await asyncio.sleep(wait_s * random.uniform(1 - JITTER, 1 + JITTER))
             retry_s = min(2 * retry_s, RETRY_MAX_S) if failed else RETRY_MIN_S
+            failed = await self._look_up()
             targets = self._targets()
             change = difference(known, targets)
             if change.add or change.remove:
                 known = targets
                 yield change
-
-    def _wait_s(self, failed: bool, retry_s: float) -> float:
-        if not failed:
-            return self._interval_s
-        return min(retry_s, self._interval_s) if self._interval_s > 0 else retry_s
 
     async def _look_up(self) -> bool:
         """Resolves every name at once; True when one of them failed."""

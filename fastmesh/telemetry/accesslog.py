@@ -5,8 +5,9 @@ core's (`LOG_FIELDS`). Workers write lines into rings; one daemon thread gathers
 """
 
 import os
+import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from fastmesh._core.spec import LogTemplateSpec
@@ -14,8 +15,10 @@ from fastmesh._core.spec import LogTemplateSpec
 if TYPE_CHECKING:
     from fastmesh._core.bridge import LogRing
 
+LITERAL = 0  # instead of a field's number
 ESCAPE_COMBINED = 0
 ESCAPE_JSON = 1
+_PIECE = re.compile(r"(?P<text>(?:[^{}]|\{\{|\}\})+)|\{(?P<name>[^{}:]+):?(?P<argument>[^{}]*)\}")
 
 # The combined format of Apache httpd ("%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\"") and nginx.
 COMBINED = (
@@ -34,19 +37,14 @@ JSON_NUMBERS = frozenset(
 )
 
 
-class TemplateError(ValueError):
-    """A template that cannot be compiled; the text names the place and the rule."""
-
-
 def compile_template(text: str, fields: Mapping[str, int]) -> LogTemplateSpec:
-    """`json`, `combined` or a template, for the core, which adds the newline.
+    """`json`, `combined` or a template that the configuration has accepted, for the core, which ends the line.
 
-    Raises TemplateError for a lone brace, a field that `fields` does not name, or a missing or surplus argument.
+    `fields`: the core's numbers by name. KeyError when one is missing.
     """
     if text == "json":
         return LogTemplateSpec(tuple(_parts(_json_template(), fields)), ESCAPE_JSON)
-    template = COMBINED if text == "combined" else text
-    return LogTemplateSpec(tuple(_parts(template, fields)), ESCAPE_COMBINED)
+    return LogTemplateSpec(tuple(_parts(COMBINED if text == "combined" else text, fields)), ESCAPE_COMBINED)
 
 
 def _json_template() -> str:
@@ -56,45 +54,12 @@ def _json_template() -> str:
     return "{{" + ",".join(pairs) + "}}"
 
 
-def _parts(template: str, fields: Mapping[str, int]) -> list[tuple[int, bytes]]:
-    parts: list[tuple[int, bytes]] = []
-    literal = ""
-    at = 0
-    while at < len(template):
-        char = template[at]
-        if template[at : at + 2] in ("{{", "}}"):
-            literal += char
-            at += 2
-        elif char == "{":
-            end = template.find("}", at)
-            if end < 0:
-                raise TemplateError(f'"{{" at position {at} has no "}}"; a brace itself is written "{{{{"')
-            if literal:
-                parts.append((0, literal.encode()))
-                literal = ""
-            parts.append(_field(template[at + 1 : end], fields))
-            at = end + 1
-        elif char == "}":
-            raise TemplateError(f'"}}" at position {at} closes nothing; a brace itself is written "}}}}"')
+def _parts(template: str, fields: Mapping[str, int]) -> Iterator[tuple[int, bytes]]:
+    for piece in _PIECE.finditer(template):
+        if piece["text"] is not None:
+            yield LITERAL, piece["text"].replace("{{", "{").replace("}}", "}").encode()
         else:
-            literal += char
-            at += 1
-    if literal:
-        parts.append((0, literal.encode()))
-    return parts
-
-
-def _field(inside: str, fields: Mapping[str, int]) -> tuple[int, bytes]:
-    name, colon, argument = inside.partition(":")
-    number = fields.get(name)
-    if number is None:
-        raise TemplateError(f"no access-log field is called {name!r}; there are {', '.join(sorted(fields))}")
-    wants = name.endswith("header")
-    if wants and not argument:
-        raise TemplateError(f"field {name!r} needs a header name: {{{name}:x-request-id}}")
-    if colon and not wants:
-        raise TemplateError(f"field {name!r} takes no argument, not {argument!r}")
-    return number, argument.lower().encode()
+            yield fields[piece["name"]], piece["argument"].lower().encode()
 
 
 def open_file(path: str) -> int:

@@ -53,7 +53,7 @@ class Buckets:
         self._ends: list[int] = []  # one past the last core bucket that counts up to this bound
         self._les: list[str] = []
         for index, bound in enumerate(bounds_ns):
-            if low_ns <= bound <= high_ns and not (coarse and bound & (bound - 1)):
+            if bound and low_ns <= bound <= high_ns and not (coarse and bound & (bound - 1)):
                 self._ends.append(index + 1)
                 self._les.append(f'le="{bound / 1e9!r}"}} ')
 

@@ -29,7 +29,14 @@ def _text_value(value: object) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     if text and _PLAIN.issuperset(text):
         return text
-    return msgspec.json.encode(text.encode("utf-8", "replace").decode()).decode()
+    quoted = msgspec.json.encode(text.encode("utf-8", "replace").decode()).decode()
+    return quoted if quoted.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in quoted)
+
+
+def _escaped(char: str) -> str:
+    """A character that a terminal or a line splitter might act on, as JSON writes it (UTF-16 code units)."""
+    units = char.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def _json_value(value: object) -> object:

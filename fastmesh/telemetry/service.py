@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import fastmesh
 from fastmesh.config.model import Config, LogLevel
 from fastmesh.telemetry import process
-from fastmesh.telemetry.accesslog import AccessLog, TemplateError, compile_template, open_file
+from fastmesh.telemetry.accesslog import AccessLog, compile_template, open_file
 from fastmesh.telemetry.exposition import Family, label_text
 from fastmesh.telemetry.log import ProcessLog, RateLimit
 from fastmesh.telemetry.metrics import Collector, CoreNames, Labels, Owner, Renderer, merge_endpoints
@@ -50,7 +50,7 @@ class Telemetry:
     """Process log, access log and metrics. Methods are called from the loop's thread only."""
 
     def __init__(self, config: Config, log: ProcessLog) -> None:
-        """Raises TemplateError (the access log's template) or OSError (its file)."""
+        """Raises OSError (the access log's file) or MemoryError."""
         from fastmesh._core import bridge
 
         self.log = log
@@ -194,12 +194,4 @@ class Telemetry:
         yield from process.families()
 
 
-def check_template(config: Config) -> None:
-    """Raises TemplateError for an access-log template that cannot be compiled."""
-    from fastmesh._core import bridge
-
-    if config.access_log.is_on:
-        compile_template(config.access_log.format, bridge.LOG_FIELDS)
-
-
-__all__ = ["Labels", "Owner", "ProcessLog", "ProcessState", "Telemetry", "TemplateError", "check_template"]
+__all__ = ["Labels", "Owner", "ProcessLog", "ProcessState", "Telemetry"]

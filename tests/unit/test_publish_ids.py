@@ -1,0 +1,200 @@
+"""Stable numbers: laws of StableIds under random histories, and what a Publication makes of configurations."""
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastmesh.config.model import Address, Backend, Config, Endpoint, HeaderMatch, Listener, Route, Workers
+from fastmesh.publish import METER_OTHER, OTHER, Exhausted, Publication, PublishError, StableIds, listener_keys
+from tests.unit import fake_bridge
+
+CAPACITY = 6
+KEYS = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=CAPACITY)
+# Per step: the owners wanted, and whether every worker has left the snapshots before it.
+HISTORY = st.lists(st.tuples(KEYS, st.booleans()), max_size=30)
+
+
+@given(HISTORY, st.booleans())
+def test_ids_keep_their_laws_over_any_history(history: list[tuple[list[str], bool]], remember: bool) -> None:
+    ids: StableIds[str] = StableIds(CAPACITY, remember=remember)
+    last_use: dict[int, int] = {}  # number: last version that used it
+    owner_of: dict[tuple[int, int], str] = {}  # number and generation: the one owner it ever had
+    version = oldest = 0  # published last, and the oldest that is still read
+    for keys, all_left in history:
+        if all_left:
+            oldest = version
+        try:
+            after = ids.plan(keys, version + 1, oldest)
+        except Exhausted:
+            in_use = set(ids.held.values()) | {number for number, used in last_use.items() if used >= oldest}
+            assert len(in_use) + len(set(keys) - set(ids.held)) > CAPACITY
+            continue
+        version += 1
+        assert after.held.keys() == set(keys)
+        assert len(set(after.held.values())) == len(keys)
+        for key, number in after.held.items():
+            assert 0 <= number < CAPACITY
+            assert ids.held.get(key, number) == number, "an owner that stays keeps its number"
+            assert owner_of.setdefault((number, after.generations[number]), key) == key
+            if number in last_use and ids.generations[number] != after.generations[number]:
+                assert last_use[number] < oldest, "a number was given away while a snapshot used it"
+            last_use[number] = version
+        ids = after
+
+
+def test_a_freed_number_waits_until_no_snapshot_uses_it() -> None:
+    ids: StableIds[str] = StableIds(1, remember=False).plan(["a"], 1, 0)
+    freed = ids.plan([], 2, 0)
+    with pytest.raises(Exhausted):
+        freed.plan(["b"], 3, 1)  # a worker still reads snapshot 1
+    taken = freed.plan(["b"], 3, 2)
+    assert taken.held == {"b": 0}
+    assert taken.generations == {0: 2}
+    assert taken.renamed == [0]
+
+
+def test_an_owner_that_comes_back_gets_its_number_only_when_remembered() -> None:
+    for remember, generation in ((True, 1), (False, 2)):
+        ids: StableIds[str] = StableIds(4, remember=remember).plan(["a"], 1, 0)
+        back = ids.plan([], 2, 2).plan(["a"], 3, 2)
+        assert back.held == {"a": 0}
+        assert back.generations[0] == generation
+
+
+def test_a_plan_leaves_the_ids_it_came_from_alone() -> None:
+    ids: StableIds[str] = StableIds(4).plan(["a"], 1, 0)
+    ids.plan(["b", "c"], 2, 1)
+    assert ids.held == {"a": 0}
+    assert ids.plan(["b"], 2, 1).held == {"b": 1}
+
+
+@pytest.fixture
+def bridge(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    with fake_bridge.installed(monkeypatch) as module:
+        yield module
+
+
+def listener(name: str, port: int) -> Listener:
+    return Listener(name, Address("inet", "127.0.0.1", port))
+
+
+def backend(name: str) -> Backend:
+    return Backend(name, (Endpoint(Address("inet", "127.0.0.1", 9)),))
+
+
+def config(**changes: Any) -> Config:
+    base: dict[str, Any] = {
+        "listeners": (listener("web", 80),),
+        "backends": (backend("b"),),
+        "routes": (Route("r", "b"),),
+        "workers": Workers(endpoint_slots=2, meter_blocks=3),
+    }
+    return Config(**{**base, **changes})
+
+
+def publish(publication: Publication, made: Config, targets: dict[str, dict[str, int]]) -> Any:
+    plan = publication.plan(made, targets)
+    publication.commit(plan)
+    return plan.spec
+
+
+def test_routes_become_one_spec_per_host(bridge: ModuleType) -> None:
+    route = Route(
+        "r", "b", hosts=("a.test", "*.b.test"), path_kind="prefix", path="/api", methods=("GET",),
+        headers=(HeaderMatch("x-a", "exact", "1"), HeaderMatch("x-b", "absent")), listeners=("two",),
+    )  # fmt: skip
+    made = config(routes=(route, Route("rest", "b")), listeners=(listener("one", 1), listener("two", 2)))
+    spec = publish(Publication(made), made, {"b": {"127.0.0.1:9": 1}})
+    first, second, rest = spec.routes
+    assert (first.host_kind, first.host, second.host_kind, second.host) == (1, b"a.test", 2, b".b.test")
+    assert (first.path_kind, first.path, first.methods, first.listener_mask) == (2, b"/api", (b"GET",), 0b10)
+    assert [tuple(match) for match in first.headers] == [(b"x-a", b"1", 1), (b"x-b", b"", 2)]
+    assert first.meter == second.meter != rest.meter
+    assert (rest.host_kind, rest.path_kind, rest.listener_mask) == (0, 0, 0)
+    assert spec.listeners == (b"one", b"two")
+
+
+def test_slots_follow_backend_and_address(bridge: ModuleType) -> None:
+    made = config(backends=(backend("b"), backend("c")))
+    publication = Publication(made)
+    spec = publish(publication, made, {"b": {"127.0.0.1:9": 1}, "c": {"127.0.0.1:9": 5}})
+    (ours,), (theirs,) = (each.endpoints for each in spec.backends)
+    assert ours.slot != theirs.slot
+    assert theirs.weight == 5
+    again = publish(publication, made, {"b": {"127.0.0.1:9": 7}, "c": {}})
+    assert again.backends[0].endpoints[0]._replace(weight=1) == ours
+    assert again.backends[1].endpoints == ()
+    assert again.version == spec.version + 1
+
+
+def test_slots_are_quarantined_while_an_old_snapshot_lives(bridge: ModuleType) -> None:
+    made = config()
+    publication = Publication(made)
+    publish(publication, made, {"b": {"10.0.0.1:1": 1, "10.0.0.2:1": 1}})
+    publication.publisher.left = 1  # type: ignore[attr-defined]
+    publish(publication, made, {"b": {"10.0.0.1:1": 1}})
+    with pytest.raises(PublishError, match="2 endpoints need numbers"):
+        publication.plan(made, {"b": {"10.0.0.1:1": 1, "10.0.0.3:1": 1}})
+    publication.publisher.left = 0  # type: ignore[attr-defined]
+    spec = publish(publication, made, {"b": {"10.0.0.1:1": 1, "10.0.0.3:1": 1}})
+    assert {(e.slot, e.slot_gen) for e in spec.backends[0].endpoints} == {(0, 1), (1, 2)}
+    assert publication.slot_owners[1] == (2, "b", "10.0.0.3:1")
+
+
+def test_a_refused_snapshot_changes_nothing(bridge: ModuleType) -> None:
+    made = config()
+    publication = Publication(made)
+    publish(publication, made, {"b": {"10.0.0.1:1": 1}})
+    owners = publication.slot_owners
+    publication.publisher.refusal = "impossible"  # type: ignore[attr-defined]
+    with pytest.raises(PublishError, match="impossible"):
+        publication.commit(publication.plan(made, {"b": {"10.0.0.2:1": 1}}))
+    assert publication.slot_owners is owners
+    assert publication.version == 1
+
+
+def test_routes_beyond_the_meters_share_one(bridge: ModuleType) -> None:
+    made = config(routes=tuple(Route(f"r{i}", "b") for i in range(5)))
+    publication = Publication(made)
+    spec = publish(publication, made, {"b": {}})
+    assert [route.meter for route in spec.routes] == [1, 2, METER_OTHER, METER_OTHER, METER_OTHER]
+    assert publication.meter_names[METER_OTHER] == (OTHER, OTHER)
+
+
+def test_a_meter_taken_over_is_reported_as_renamed(bridge: ModuleType) -> None:
+    publication = Publication(config())
+    for names in (("a", "b"), ("c", "b")):
+        made = config(routes=tuple(Route(name, "b") for name in names))
+        plan = publication.plan(made, {"b": {}})
+        publication.commit(plan)
+    assert plan.meters.renamed == [1]
+    assert publication.meter_names[1] == ("c", "b")
+
+
+def test_listeners_are_known_by_address(bridge: ModuleType) -> None:
+    made = config(listeners=(listener("web", 80), listener("api", 81)))
+    publication = Publication(made)
+    publish(publication, made, {"b": {}})
+    swapped = config(listeners=(listener("api", 81), listener("front", 80), listener("new", 82)))
+    publish(publication, swapped, {"b": {}})
+    assert publication.listener_names == {0: "front", 1: "api", 2: "new"}
+
+
+def test_equal_addresses_are_told_apart_by_count() -> None:
+    keys = listener_keys((listener("a", 0), listener("b", 0), listener("c", 1)))
+    assert list(keys) == [("127.0.0.1:0", 0), ("127.0.0.1:0", 1), ("127.0.0.1:1", 0)]
+
+
+def test_defaults_reach_the_core_unchanged(bridge: ModuleType) -> None:
+    made = config()
+    spec = publish(Publication(made), made, {"b": {"127.0.0.1:9": 1}})
+    for part, whole in ((spec.policy, made.policy), (spec.backends[0], made.upstream), (spec.routes[0], made.retry)):
+        for name in type(whole).__struct_fields__:
+            if name not in ("via", "forwarded", "balancer"):
+                assert getattr(part, name) == getattr(whole, name), name
+    assert (spec.policy.via, spec.policy.forwarded, spec.policy.access_log) == (b"fastmesh", 0, False)
+    assert spec.backends[0].balancer == 0
