@@ -65,7 +65,7 @@ cdef int buf_take(Pools* p, Buf* b, size_t n) noexcept nogil:
     b.data = pool_take(&p.small) if small else pool_take(&p.large)
     if b.data == NULL:
         return FULL
-    b.cap = BUFFER_SMALL if small else BUFFER_LARGE
+    b.cap = <u32>BUFFER_SMALL if small else <u32>BUFFER_LARGE
     b.r = 0
     b.w = 0
     return OK
