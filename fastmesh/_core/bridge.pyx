@@ -19,8 +19,7 @@ from fastmesh._core.ffi.atomic cimport (
     atomic_load_ptr, atomic_load_u64, atomic_store_ptr, atomic_store_u64, meter_read,
 )
 from fastmesh._core.ffi.linux cimport (
-    EAGAIN, EINTR, sys_eventfd, sys_eventfd_clear, sys_eventfd_signal, sys_close, sys_wait_readable, sys_write,
-    sys_writev2,
+    EAGAIN, EINTR, sys_eventfd, sys_eventfd_clear, sys_eventfd_signal, sys_close, sys_wait_readable, sys_wait_writable, sys_writev2,
 )
 from fastmesh._core.ffi.poison cimport FM_PROFILE
 from fastmesh._core.io.access_log cimport LOG_PARTS_MAX, LogTemplate
@@ -397,13 +396,13 @@ cdef class LogRing:
         atomic_store_u64(&self.fd, <u64>fd)
         with nogil:
             while failure == 0:
-                failure = log_flush(self.rings, self.count, <int>atomic_load_u64(&self.fd))
+                failure = log_flush(self.rings, self.count, <int>atomic_load_u64(&self.fd), &self.stopping)
                 if atomic_load_u64(&self.stopping):
                     break
                 if failure == 0 and sys_wait_readable(self.wake_fd, LOG_FLUSH_MS) > 0:
                     sys_eventfd_clear(self.wake_fd)
             if failure == 0:
-                failure = log_flush(self.rings, self.count, <int>atomic_load_u64(&self.fd))
+                failure = log_flush(self.rings, self.count, <int>atomic_load_u64(&self.fd), &self.stopping)
         return failure
 
     def stop(self):
@@ -425,8 +424,8 @@ cdef class LogRing:
         return sum(meter_read(&self.rings[i].written) for i in range(self.count))
 
 
-# Writes out everything there is. 0, or an errno.
-cdef int log_flush(Ring* rings, u32 count, int fd) noexcept nogil:
+# Writes out everything there is; once stopping, only what can be taken at once. 0, or an errno.
+cdef int log_flush(Ring* rings, u32 count, int fd, const u64* stopping) noexcept nogil:
     cdef u32 i
     cdef u8* a
     cdef u8* b
@@ -438,7 +437,9 @@ cdef int log_flush(Ring* rings, u32 count, int fd) noexcept nogil:
             if n >= 0:
                 ring_consume(&rings[i], <u64>n)
             elif n == -EAGAIN:
-                sys_wait_readable(-1, 10)
+                if atomic_load_u64(stopping):
+                    return 0
+                sys_wait_writable(fd, LOG_FLUSH_MS)
             elif n != -EINTR:
                 return <int>-n
     return 0

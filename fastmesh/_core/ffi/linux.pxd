@@ -6,6 +6,7 @@ cdef extern from "sys.h" nogil:
         AF_INET
         AF_INET6
         AF_UNIX
+        EADDRNOTAVAIL
         EAGAIN
         EINTR
         EINPROGRESS
@@ -77,6 +78,7 @@ cdef extern from "sys.h" nogil:
     long sys_eventfd_signal(int fd) noexcept
     long sys_eventfd_clear(int fd) noexcept
     long sys_wait_readable(int fd, int ms) noexcept
+    long sys_wait_writable(int fd, int ms) noexcept
     long sys_pin_thread(int cpu) noexcept
     int64_t sys_monotonic_ns() noexcept
     int64_t sys_realtime_ns() noexcept

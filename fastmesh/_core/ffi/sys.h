@@ -178,4 +178,10 @@ static inline long sys_wait_readable(int fd, int ms) {
     return sys_result(poll(&p, 1, ms));
 }
 
+static inline long sys_wait_writable(int fd, int ms) {
+    struct pollfd p;
+    p.fd = fd; p.events = POLLOUT; p.revents = 0;
+    return sys_result(poll(&p, 1, ms));
+}
+
 #endif

@@ -5,8 +5,9 @@ from fastmesh._core.io.state cimport Conn, Worker
 
 # Between exchanges: gives the buffer back, arms the idle timer, looks again at once when bytes are already there.
 cdef void client_rest(Worker* w, Conn* c) noexcept nogil
-# No more exchanges: writes out what is left, then closes (at once when nothing can be lost by it).
-cdef void client_finish(Worker* w, Conn* c) noexcept nogil
+# No more exchanges: writes out what is left, then closes. whole: every request byte was read, so that nothing on its way to us
+# can turn the close into a reset.
+cdef void client_finish(Worker* w, Conn* c, bint whole) noexcept nogil
 cdef void client_close(Worker* w, Conn* c, bint reset) noexcept nogil
 # An event of a connection in DOWN_LINGER.
 cdef void client_linger(Worker* w, Conn* c) noexcept nogil

@@ -27,26 +27,30 @@ cdef void client_close(Worker* w, Conn* c, bint reset) noexcept nogil:
 
 cdef void client_rest(Worker* w, Conn* c) noexcept nogil:
     c.exchange = 0
+    if c.flags & CONN_BROKEN:
+        client_close(w, c, 0)
+        return
     c.served += 1
     c.state = DOWN_IDLE
     memset(&c.resume, 0, sizeof(Http1Resume))
     if buf_len(&c.inb) == 0:
         buf_give(&w.pools, &c.inb)
         if c.flags & CONN_EOF or w.draining:
-            client_finish(w, c)
+            client_finish(w, c, 1)
             return
     conn_deadline(w, c, w.now_ns + w.snap.policy.idle_timeout_ns)
     if c.inb.data != NULL or c.flags & (CONN_READABLE | CONN_RDHUP):
         conn_defer(w, c)
 
 
-cdef void client_finish(Worker* w, Conn* c) noexcept nogil:
+cdef void client_finish(Worker* w, Conn* c, bint whole) noexcept nogil:
     cdef int flushed = conn_flush(w, c)
     c.exchange = 0
     if flushed != OK and flushed != BLOCKED:
         client_close(w, c, 0)
         return
-    if flushed == OK and buf_len(&c.inb) == 0 and (c.flags & CONN_EOF or not c.flags & CONN_READABLE):
+    whole = whole and buf_len(&c.inb) == 0 and not c.flags & CONN_READABLE
+    if flushed == OK and (whole or c.flags & CONN_EOF):
         client_close(w, c, 0)
         return
     c.state = DOWN_LINGER
@@ -125,4 +129,4 @@ cdef void client_refuse(Worker* w, Conn* c, u32 fault) noexcept nogil:
     meter_add(&block.faults[fault], 1)
     if w.snap.policy.access_log:
         access_log_refused(w, c, status, fault)
-    client_finish(w, c)
+    client_finish(w, c, 0)

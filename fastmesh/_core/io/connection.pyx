@@ -146,10 +146,13 @@ cdef i64 conn_send_head(Worker* w, Conn* c, const u8* head, size_t head_n, const
             return IO
         if <size_t>n >= head_n:
             return n - <i64>head_n
-    if c.outb.data == NULL and buf_take(&w.pools, &c.outb, head_n - <size_t>n) != OK:
+    if (c.outb.data == NULL and buf_take(&w.pools, &c.outb, head_n - <size_t>n) != OK) or (
+            buf_append(&c.outb, head + n, head_n - <size_t>n) != OK):
+        # What follows a lost piece would be taken for it: nothing more may be written here.
         meters_count(&w.meters, COUNT_BUFFERS_FULL, 1)
+        c.flags |= CONN_BROKEN
         return FULL
-    return 0 if buf_append(&c.outb, head + n, head_n - <size_t>n) == OK else FULL
+    return 0
 
 
 cdef int conn_drop_input(Worker* w, Conn* c) noexcept nogil:
@@ -172,7 +175,7 @@ cdef int conn_drop_input(Worker* w, Conn* c) noexcept nogil:
 
 
 cdef void conn_defer(Worker* w, Conn* c) noexcept nogil:
-    if c.flags & CONN_DEFERRED or w.deferred_count >= w.conns.capacity:
+    if c.flags & CONN_DEFERRED or w.deferred_count >= 2 * w.conns.capacity:
         return
     c.flags |= CONN_DEFERRED
     w.deferred[w.deferred_count] = conn_handle(w, c)

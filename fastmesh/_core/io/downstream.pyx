@@ -5,15 +5,15 @@ from fastmesh._core.base.meter cimport (
     COUNT_ACCEPT_FAILURES, COUNT_ACCEPTED, COUNT_HEADER_TIMEOUTS, COUNT_IDLE_CLOSES, COUNT_REFUSED, meters_count,
 )
 from fastmesh._core.base.slab cimport slab_live
-from fastmesh._core.base.status cimport AGAIN, OK
+from fastmesh._core.base.status cimport AGAIN, BLOCKED, OK
 from fastmesh._core.base.types cimport i64, u8
 from fastmesh._core.ffi.linux cimport (
     AF_INET, AF_INET6, EAGAIN, ECONNABORTED, EINTR, EPOLL_CTL_MOD, EPOLLIN, EPROTO, epoll_event, ntohs, sockaddr,
-    sockaddr_in, sockaddr_in6, sockaddr_storage, sys_accept, sys_epoll_ctl, sys_nodelay,
+    sockaddr_in, sockaddr_in6, sockaddr_storage, sys_accept, sys_close, sys_epoll_ctl, sys_nodelay,
 )
 from fastmesh._core.io.client cimport client_close, client_finish, client_refuse
 from fastmesh._core.io.connection cimport (
-    conn_close, conn_deadline, conn_defer, conn_get, conn_handle, conn_open, conn_recv, conn_room,
+    conn_close, conn_deadline, conn_defer, conn_flush, conn_get, conn_handle, conn_open, conn_recv, conn_room,
 )
 from fastmesh._core.io.fault cimport FAULT_CONNECTION_LIMIT, FAULT_HEADER_TIMEOUT, FAULT_OVERLOAD
 from fastmesh._core.io.request cimport request_begin
@@ -26,6 +26,7 @@ from fastmesh._core.wire.http1_head cimport Http1Resume, http1_request_parse
 
 cdef enum:
     ACCEPTS_PER_EVENT = 64
+    UPSTREAM_SHARE = 8              # one part in so many of the connection slab is kept for upstreams
     ACCEPT_PAUSE_NS = 100000000     # how long accepting rests when file descriptors or memory ran out
     DRAIN_GRACE_NS = 1000000000     # for the first byte of a connection accepted while draining
 
@@ -95,7 +96,13 @@ cdef bint is_mapped(const u8* address) noexcept nogil:
 
 
 cdef void client_accepted(Worker* w, Conn* listener, i32 fd, const sockaddr* sa) noexcept nogil:
-    cdef Conn* c = conn_open(w, fd, CONN_DOWN, DOWN_IDLE)
+    cdef Conn* c
+    if w.conns.takes - w.conns.gives >= w.conns.capacity - w.conns.capacity // UPSTREAM_SHARE:
+        # The last objects are for upstream connections: clients alone must not be able to take them all.
+        meters_count(&w.meters, COUNT_REFUSED, 1)
+        sys_close(fd)
+        return
+    c = conn_open(w, fd, CONN_DOWN, DOWN_IDLE)
     if c == NULL:
         return
     c.listener = listener.listener
@@ -151,7 +158,13 @@ cdef int downstream_parse(Worker* w, Conn* c) noexcept nogil:
 
 cdef void downstream_ready(Worker* w, Conn* c) noexcept nogil:
     cdef u32 step
-    cdef i64 n
+    cdef i64 n = conn_flush(w, c)
+    # Answers leave in the order of their requests: while one is stuck, no other request is looked at.
+    if n == BLOCKED:
+        return
+    if n != OK:
+        client_close(w, c, 0)
+        return
     # A pipelined request is there already.
     if c.state == DOWN_IDLE and buf_len(&c.inb) > 0 and downstream_parse(w, c) == OK:
         return
@@ -180,7 +193,7 @@ cdef void downstream_timer(Worker* w, Conn* c) noexcept nogil:
         client_refuse(w, c, FAULT_HEADER_TIMEOUT)
         return
     meters_count(&w.meters, COUNT_IDLE_CLOSES, 1)
-    client_finish(w, c)
+    client_finish(w, c, 1)
 
 
 cdef void downstream_drain(Worker* w) noexcept nogil:
@@ -195,4 +208,4 @@ cdef void downstream_drain(Worker* w) noexcept nogil:
         if c.served == 0:
             conn_deadline(w, c, w.now_ns + DRAIN_GRACE_NS)
         elif not c.flags & CONN_READABLE:
-            client_finish(w, c)
+            client_finish(w, c, 1)

@@ -1,7 +1,7 @@
 from fastmesh._core.base.types cimport i64
 from fastmesh._core.io.connection cimport conn_deadline, conn_get
 from fastmesh._core.io.fault cimport (
-    FAULT_PER_TRY_TIMEOUT, FAULT_REQUEST_TIMEOUT, FAULT_STREAM_TIMEOUT,
+    FAULT_CLIENT_TIMEOUT, FAULT_PER_TRY_TIMEOUT, FAULT_REQUEST_TIMEOUT, FAULT_STREAM_TIMEOUT,
 )
 from fastmesh._core.io.finish cimport exchange_abort, exchange_fail
 from fastmesh._core.io.request cimport request_body
@@ -41,6 +41,13 @@ cdef void exchange_down_event(Worker* w, Exchange* x, bint gone) noexcept nogil:
         exchange_drive(w, x)
 
 
+# Whose turn it is: the client's while it does not read its response, or its request is neither here nor on its way.
+cdef inline bint is_client_late(const Exchange* x) noexcept nogil:
+    if x.phase == PHASE_BODY:
+        return x.response.ready > 0
+    return x.phase == PHASE_RESPONSE and not x.request.done and x.request.ready == 0
+
+
 cdef void exchange_down_timer(Worker* w, Exchange* x) noexcept nogil:
     cdef i64 stream = w.snap.policy.stream_timeout_ns
     cdef i64 at = x.active_ns + stream if stream else 0
@@ -50,7 +57,7 @@ cdef void exchange_down_timer(Worker* w, Exchange* x) noexcept nogil:
         exchange_fail(w, x, FAULT_REQUEST_TIMEOUT)
         return
     if at and w.now_ns >= at:
-        exchange_fail(w, x, FAULT_STREAM_TIMEOUT)
+        exchange_fail(w, x, FAULT_CLIENT_TIMEOUT if is_client_late(x) else FAULT_STREAM_TIMEOUT)
         return
     if x.deadline_ns and (at == 0 or x.deadline_ns < at):
         at = x.deadline_ns

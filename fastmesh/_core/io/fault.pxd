@@ -21,6 +21,7 @@ cdef enum Fault:
     FAULT_OVERLOAD              # a slab or pool is exhausted
     FAULT_CLIENT_CLOSED
     FAULT_STOPPED               # the worker was told to stop at once
+    FAULT_CLIENT_TIMEOUT        # the client neither sent nor read within the stream timeout
     FAULT_UPGRADE_REFUSED       # the upstream switched protocols although nobody asked
     FAULT_COUNT
 

@@ -73,6 +73,7 @@ cdef void build_local() noexcept nogil:
     row(FAULT_OVERLOAD, 503, 0, "overload", "proxy memory limit reached")
     row(FAULT_CLIENT_CLOSED, 499, 0, "client_closed", "client closed the connection")
     row(FAULT_STOPPED, 503, 0, "stopped", "proxy is stopping")
+    row(FAULT_CLIENT_TIMEOUT, 408, 0, "client_timeout", "request body was not received in time")
     row(FAULT_UPGRADE_REFUSED, 502, 1, "unasked_upgrade", "upstream switched protocols unasked")
 
 

@@ -18,7 +18,7 @@ from fastmesh._core.io.fault cimport (
 )
 from fastmesh._core.io.pipe cimport PUMP_DONE, pipe_init, pipe_pump
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_HEAD_ONLY, EX_REPLAY, EX_UP_KEEP,
+    CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_HEAD_ONLY, EX_HTTP10, EX_REPLAY, EX_UP_KEEP,
     PHASE_PENDING, PHASE_TUNNEL, Waiting,
 )
 from fastmesh._core.io.upstream cimport upstream_backend, upstream_close, upstream_give, upstream_mirror
@@ -31,7 +31,8 @@ cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil:
     if not x.flags & EX_COUNTED:
         return
     x.flags &= <u16>~EX_COUNTED
-    if x.sent_ns:
+    # An exchange that ended well without a response head was given up by its client: that measures nobody.
+    if x.sent_ns and (x.first_ns or not ok):
         rtt = (x.first_ns if x.first_ns else w.now_ns) - x.sent_ns
     backend = upstream_backend(w, x.slot, x.slot_gen)
     if backend == PICK_NONE:
@@ -42,11 +43,18 @@ cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil:
     upstream_mirror(w, x.slot)
 
 
+# Its endpoint did badly: a failure we saw, or a gateway error it answered itself.
+cdef inline bint is_upstream_failure(const Exchange* x) noexcept nogil:
+    if x.fault:
+        return fault_row(x.fault).upstream
+    return x.first_ns != 0 and 502 <= x.status <= 504
+
+
 # Counts, logs and gives the exchange back. Both connections are the caller's from here on.
 cdef void exchange_end(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
     cdef Block* block = x.block
     cdef i64 duration = w.now_ns - x.start_ns
-    exchange_uncount(w, x, not (x.fault and fault_row(x.fault).upstream) and not 502 <= x.status <= 504)
+    exchange_uncount(w, x, not is_upstream_failure(x))
     if x.phase == PHASE_TUNNEL:
         w.tunnel_count -= 1
         meters_count(&w.meters, COUNT_TUNNEL_BYTES_IN, x.request.moved_bytes)
@@ -126,6 +134,11 @@ cdef bint swallow_request(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     return pipe_pump(w, &x.request, down, NULL, &x.flags) == PUMP_DONE
 
 
+# After a proxy-made answer; those do not say keep-alive, which an HTTP/1.0 client would have to read.
+cdef inline bint may_keep(Worker* w, const Exchange* x) noexcept nogil:
+    return x.flags & EX_DOWN_KEEP and not x.flags & EX_HTTP10 and not w.draining
+
+
 cdef void drop_upstream(Worker* w, Exchange* x) noexcept nogil:
     cdef Conn* up = conn_get(w, x.up)
     if x.phase == PHASE_PENDING:
@@ -141,7 +154,7 @@ cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil:
     cdef Conn* down = conn_get(w, x.down)
     cdef u8[256] space
     cdef Text text
-    cdef bint keep
+    cdef bint keep, whole
     x.fault = fault
     text_init(&text, space, 256)
     fault_text(w, x, fault, &text)
@@ -150,24 +163,26 @@ cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil:
         exchange_end(w, x, down)
         client_close(w, down, 1)
         return
-    keep = swallow_request(w, x, down) and x.flags & EX_DOWN_KEEP and fault >= FAULT_LOCAL and not w.draining
+    whole = swallow_request(w, x, down)
+    keep = whole and may_keep(w, x) and fault >= FAULT_LOCAL
     x.status = client_answer_fault(w, down, fault, text.data, text.n, not keep, x.flags & EX_HEAD_ONLY)
     exchange_end(w, x, down)
     if keep:
         client_rest(w, down)
     else:
-        client_finish(w, down)
+        client_finish(w, down, whole)
 
 
 cdef void exchange_last_hop(Worker* w, Exchange* x, Conn* down) noexcept nogil:
-    cdef bint keep = x.flags & EX_DOWN_KEEP != 0 and x.request.done and not w.draining
+    cdef bint keep = may_keep(w, x) and x.request.done
+    cdef bint whole
     x.status = client_answer_last_hop(w, down, not keep)
-    keep = swallow_request(w, x, down) and keep
+    whole = swallow_request(w, x, down)
     exchange_end(w, x, down)
-    if keep:
+    if keep and whole:
         client_rest(w, down)
     else:
-        client_finish(w, down)
+        client_finish(w, down, whole)
 
 
 cdef void exchange_abort(Worker* w, Exchange* x) noexcept nogil:
@@ -193,14 +208,14 @@ cdef void exchange_complete(Worker* w, Exchange* x, Conn* down, Conn* up) noexce
     if down_keep and not down.flags & CONN_BROKEN:
         client_rest(w, down)
     else:
-        client_finish(w, down)
+        client_finish(w, down, 1)
 
 
 cdef void exchange_cut_request(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     exchange_end(w, x, down)
     up.exchange = 0
     upstream_close(w, up, 1)
-    client_finish(w, down)
+    client_finish(w, down, 0)
 
 
 cdef void exchange_end_tunnel(Worker* w, Exchange* x, Conn* down, Conn* up, bint reset) noexcept nogil:

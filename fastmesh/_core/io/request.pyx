@@ -3,7 +3,7 @@ from libc.string cimport memcpy, memset
 from fastmesh._core.base.buffer cimport BUFFER_LARGE, buf_head, buf_len
 from fastmesh._core.base.meter cimport COUNT_RETRIES, COUNT_SLAB_FULL, METER_NONE, meters_count
 from fastmesh._core.base.slab cimport slab_handle, slab_take
-from fastmesh._core.base.status cimport AGAIN, BAD, FULL, OK
+from fastmesh._core.base.status cimport AGAIN, BAD, FULL, IO, LIMIT, OK
 from fastmesh._core.base.text cimport Text, text_init, text_ip
 from fastmesh._core.base.types cimport i64, u8, u16, u64
 from fastmesh._core.ffi.atomic cimport meter_add
@@ -24,9 +24,9 @@ from fastmesh._core.io.pipe cimport (
     pipe_init, pipe_pump, pipe_take,
 )
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_READABLE, CONN_REUSED, DOWN_BUSY, EVENT_ENDPOINT_OUT, EVENT_ENDPOINT_READY, EX_COUNTED,
+    CONN_BROKEN, CONN_RDHUP, CONN_READABLE, CONN_REUSED, DOWN_BUSY, EVENT_ENDPOINT_OUT, EVENT_ENDPOINT_READY, EX_COUNTED,
     EX_DOWN_KEEP, EX_FRESH, EX_HEAD_ONLY, EX_HTTP10, EX_IDEMPOTENT, EX_REPLAY, EX_RESPONDED, EX_RETRIED, EX_UPGRADE,
-    PHASE_CONNECT, PHASE_PENDING, PHASE_RESPONSE, PHASE_ROUTE, SCRATCH_BYTES, SMALL_BODY_BYTES, Waiting,
+    OFFERED_BYTES, PHASE_CONNECT, PHASE_PENDING, PHASE_RESPONSE, PHASE_ROUTE, SCRATCH_BYTES, SMALL_BODY_BYTES, Waiting,
 )
 from fastmesh._core.io.upstream cimport (
     upstream_backend, upstream_close, upstream_connected, upstream_event, upstream_mirror, upstream_take,
@@ -38,7 +38,7 @@ from fastmesh._core.routing.router cimport RouteQuery, router_match
 from fastmesh._core.routing.snapshot cimport ROUTE_NONE, Endpoint, Policy, Route
 from fastmesh._core.wire.headers cimport HEADERS_MAX
 from fastmesh._core.wire.http1_head cimport (
-    HEAD_EXPECT_CONTINUE, HEAD_KEEP_ALIVE, HEAD_MAX_FORWARDS, HEAD_TE_TRAILERS, HEAD_UPGRADE, METHOD_CONNECT,
+    HEAD_KEEP_ALIVE, HEAD_MAX_FORWARDS, HEAD_TE_TRAILERS, HEAD_UPGRADE, METHOD_CONNECT,
     METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE, Http1Head, Http1Limits, Http1Resume,
     http1_request_parse,
 )
@@ -114,7 +114,7 @@ cdef u16 request_flags(Worker* w, const Conn* down) noexcept nogil:
         flags |= EX_HTTP10
     if (IDEMPOTENT >> head.method) & 1:
         flags |= EX_IDEMPOTENT
-    if head.flags & HEAD_UPGRADE or head.method == METHOD_CONNECT:
+    if (head.flags & HEAD_UPGRADE and head.upgrade_len <= OFFERED_BYTES) or head.method == METHOD_CONNECT:
         flags |= EX_UPGRADE
     return flags
 
@@ -133,6 +133,9 @@ cdef void request_begin(Worker* w, Conn* down) noexcept nogil:
     down.state = DOWN_BUSY
     x.method = w.head.method
     x.flags = request_flags(w, down)
+    if x.flags & EX_UPGRADE and w.head.flags & HEAD_UPGRADE:
+        x.offered_len = <u8>w.head.upgrade_len
+        memcpy(x.offered, buf_head(&down.inb) + w.head.upgrade_off, x.offered_len)
     x.head_bytes = w.head.head_bytes
     x.request_framing = w.head.framing
     x.request_length = w.head.content_length
@@ -193,6 +196,9 @@ cdef bint request_take(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     if r == FULL:
         request_enqueue(w, x)
         return 1
+    if r == LIMIT:
+        exchange_fail(w, x, FAULT_OVERLOAD)
+        return 1
     if r != OK and r != AGAIN:
         return 0
     x.error = 0
@@ -241,6 +247,9 @@ cdef void request_connecting(Worker* w, Exchange* x, Conn* up, bint timed_out) n
                 balancer_connected(&w.balancer, x.slot, x.slot_gen, w.now_ns)
                 if before != ENDPOINT_READY:
                     upstream_event(w, EVENT_ENDPOINT_READY, x.slot, 0)
+            # What it said at once came with this edge; no other will follow.
+            if up.flags & (CONN_READABLE | CONN_RDHUP):
+                conn_defer(w, up)
             request_send(w, x, down, up)
             return
     x.up = 0
@@ -273,11 +282,12 @@ cdef i64 request_compose(Worker* w, Exchange* x, const Conn* down) noexcept nogi
     cdef const Http1Head* head = &w.head
     memset(&edit, 0, sizeof(HeadEdit))
     text_init(&client, space, 64)
-    if head.flags & HEAD_UPGRADE:
+    if x.offered_len:
         edit.flags |= EDIT_UPGRADE
     if head.flags & HEAD_TE_TRAILERS:
         edit.flags |= EDIT_TE_TRAILERS
-    if head.flags & HEAD_EXPECT_CONTINUE and head.minor == 0:
+    if head.minor == 0:
+        # It does not know 1xx; its Expect is ignored (RFC 9110 10.1.1).
         edit.flags |= EDIT_DROP_EXPECT
     if head.flags & HEAD_MAX_FORWARDS and (x.method == METHOD_TRACE or x.method == METHOD_OPTIONS):
         edit.flags |= EDIT_MAX_FORWARDS
@@ -317,8 +327,9 @@ cdef void request_send(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
     if x.per_try_ns:
         conn_deadline(w, up, w.now_ns + x.per_try_ns)
     if body_n < 0:
-        # Not one byte was taken by the kernel: as safe to repeat as if nothing had been tried.
-        x.flags |= EX_IDEMPOTENT
+        if body_n == IO:
+            # Not one byte was taken by the kernel: as safe to repeat as if nothing had been tried.
+            x.flags |= EX_IDEMPOTENT
         request_lost(w, x, up, FAULT_UPSTREAM_RESET)
         return
     x.request.ready -= <u32>body_n
@@ -330,7 +341,7 @@ cdef void request_send(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
 
 cdef bint request_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef int r
-    if up.flags & CONN_BROKEN or (x.request.done and x.request.ready == 0):
+    if up.flags & CONN_BROKEN or (x.request.done and x.request.ready == 0 and up.outb.data == NULL):
         return 1
     r = pipe_pump(w, &x.request, down, up, &x.flags)
     if r == PUMP_YIELD:

@@ -24,9 +24,10 @@ from fastmesh._core.io.state cimport (
     EX_UPGRADE, PHASE_BODY, PHASE_TUNNEL, SCRATCH_BYTES, SMALL_BODY_BYTES,
 )
 from fastmesh._core.wire.http1_head cimport (
-    FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_TUNNEL, HEAD_KEEP_ALIVE, HEAD_UPGRADE, METHOD_CONNECT, Http1Resume,
+    FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_TUNNEL, HEAD_KEEP_ALIVE, HEAD_UPGRADE, METHOD_CONNECT, Http1Head, Http1Resume,
     http1_response_framing, http1_response_parse,
 )
+from fastmesh._core.wire.token cimport is_word, list_has, list_next
 from fastmesh._core.wire.http1_write cimport (
     EDIT_CLOSE, EDIT_DROP_CODING, EDIT_DROP_LENGTH, EDIT_KEEP_ALIVE, EDIT_UPGRADE, HeadEdit, http1_response_write,
 )
@@ -116,6 +117,11 @@ cdef bint response_interim(Worker* w, Exchange* x, Conn* down, Conn* up) noexcep
     return 1
 
 
+# A 204 that announces a body: who wrote that may send one, and the next response would begin with it.
+cdef inline bint is_doubtful(const Http1Head* head) noexcept nogil:
+    return head.status == 204 and (head.framing == FRAMING_CHUNKED or head.framing == FRAMING_LENGTH)
+
+
 # What this response means for both connections and for its own head.
 cdef void response_edit(Worker* w, Exchange* x, u8 framing, HeadEdit* edit) noexcept nogil:
     cdef bint strip = framing == FRAMING_CHUNKED and x.flags & EX_HTTP10
@@ -125,14 +131,14 @@ cdef void response_edit(Worker* w, Exchange* x, u8 framing, HeadEdit* edit) noex
     if w.snap.policy.via_response and w.snap.policy.via_len:
         edit.via = w.snap.blob + w.snap.policy.via_off
         edit.via_len = w.snap.policy.via_len
-    if w.head.flags & HEAD_KEEP_ALIVE and framing != FRAMING_CLOSE and framing != FRAMING_TUNNEL:
+    if w.head.flags & HEAD_KEEP_ALIVE and framing != FRAMING_CLOSE and framing != FRAMING_TUNNEL and not is_doubtful(&w.head):
         x.flags |= EX_UP_KEEP
     if framing == FRAMING_TUNNEL:
         edit.flags |= EDIT_DROP_LENGTH | EDIT_DROP_CODING
         if w.head.flags & HEAD_UPGRADE:
             edit.flags |= EDIT_UPGRADE
         return
-    if strip or status == 204:
+    if x.flags & EX_HTTP10 or status == 204:
         edit.flags |= EDIT_DROP_CODING
     if status == 204:
         edit.flags |= EDIT_DROP_LENGTH
@@ -145,12 +151,28 @@ cdef void response_edit(Worker* w, Exchange* x, u8 framing, HeadEdit* edit) noex
         edit.flags |= EDIT_KEEP_ALIVE
 
 
+# 2xx to CONNECT, or 101 to exactly what the request offered (RFC 9110 7.8); h2c was offered by nobody: we removed it.
+cdef bint may_tunnel(Worker* w, const Exchange* x, const u8* data) noexcept nogil:
+    cdef size_t at = 0, off = 0, n = 0
+    cdef const u8* value = data + w.head.upgrade_off
+    if not x.flags & EX_UPGRADE or not x.request.done or x.request.ready:
+        return 0
+    if x.method == METHOD_CONNECT:
+        return w.head.status != 101
+    if not w.head.flags & HEAD_UPGRADE:
+        return 0
+    while list_next(value, w.head.upgrade_len, &at, &off, &n):
+        if n and (is_word(value + off, n, b"h2c") or not list_has(x.offered, x.offered_len, value + off, n)):
+            return 0
+    return 1
+
+
 cdef bint response_deliver(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef HeadEdit edit
     cdef u8 framing = http1_response_framing(&w.head, x.method)
     cdef i64 head_n, body_n
     cdef u8* body
-    if framing == FRAMING_TUNNEL and (not x.flags & EX_UPGRADE or not x.request.done or x.request.ready):
+    if framing == FRAMING_TUNNEL and not may_tunnel(w, x, buf_head(&up.inb)):
         exchange_fail(w, x, FAULT_UPGRADE_REFUSED)
         return 0
     x.status = w.head.status
@@ -161,7 +183,7 @@ cdef bint response_deliver(Worker* w, Exchange* x, Conn* down, Conn* up) noexcep
         exchange_fail(w, x, FAULT_OVERLOAD)
         return 0
     pipe_init(&x.response, framing, w.head.content_length)
-    x.response.strip = 1 if edit.flags & EDIT_DROP_CODING and framing == FRAMING_CHUNKED else 0
+    x.response.strip = 1 if x.flags & EX_HTTP10 and framing == FRAMING_CHUNKED else 0
     buf_consume(&up.inb, w.head.head_bytes)
     memset(&up.resume, 0, sizeof(Http1Resume))
     if framing == FRAMING_TUNNEL:

@@ -19,7 +19,7 @@ cdef enum:
     SMALL_BODY_BYTES = 4096     # copied behind the head: cheaper than a second iovec
     DRIVE_BYTES = 1048576       # moved for one exchange before the others get their turn
     DRIVE_STEPS = 32            # exchanges or reads done for one connection before the others get their turn
-    REPLAY_NONE = 0xFFFFFFFF
+    OFFERED_BYTES = 47          # a longer Upgrade is ignored, as a server may (RFC 9110 7.8)
 
 cdef enum ConnKind:
     CONN_LISTENER = 1
@@ -145,6 +145,8 @@ ctypedef struct Exchange:
     u64 pending_next        # handle of the next exchange that waits for this slot
     Buf log                 # owns: what the access log keeps of the request head
     u32 retries
+    u8 offered_len
+    u8 offered[OFFERED_BYTES]   # value of the request's Upgrade: only one of these may be switched to
 
 # A worker's view of what waits for a connection to one endpoint; by slot.
 ctypedef struct Waiting:

@@ -5,7 +5,8 @@ from fastmesh._core.io.state cimport Conn, Worker
 from fastmesh._core.routing.snapshot cimport Snapshot
 
 # A connection to an endpoint of the adopted snapshot. OK: *out is pooled and ready (CONN_REUSED). AGAIN: *out is connecting.
-# FULL: the endpoint's connection cap is reached. IO: the attempt failed at once (*error says why). `fresh`: none from the pool.
+# FULL: the endpoint's connection cap is reached. LIMIT: we lack descriptors, memory or ports, which says nothing of the
+# endpoint. IO: the attempt failed at once (*error says why). `fresh`: none from the pool.
 cdef int upstream_take(Worker* w, u32 endpoint, bint fresh, Conn** out, int* error) noexcept nogil
 # After a connecting one became writable. OK, AGAIN (not yet), or IO with *error.
 cdef int upstream_connected(Worker* w, Conn* c, int* error) noexcept nogil

@@ -5,11 +5,11 @@ from fastmesh._core.base.meter cimport (
 )
 from fastmesh._core.base.ring cimport ring_write
 from fastmesh._core.base.slab cimport SLAB_NONE, slab_index, slab_live
-from fastmesh._core.base.status cimport AGAIN, FULL, IO, OK
+from fastmesh._core.base.status cimport AGAIN, FULL, IO, LIMIT, OK
 from fastmesh._core.base.types cimport i32, u16, u8
 from fastmesh._core.ffi.atomic cimport meter_add, meter_set
 from fastmesh._core.ffi.linux cimport (
-    AF_INET, AF_INET6, EAGAIN, EINPROGRESS, EMFILE, sockaddr, sys_close, sys_connect, sys_connect_error,
+    AF_INET, AF_INET6, EADDRNOTAVAIL, EINPROGRESS, ENOBUFS, ENOMEM, sockaddr, sys_close, sys_connect, sys_connect_error,
     sys_eventfd_signal, sys_nodelay, sys_socket,
 )
 from fastmesh._core.io.connection cimport conn_close, conn_deadline, conn_open, conn_recv, conn_room
@@ -110,16 +110,18 @@ cdef int upstream_dial(Worker* w, const Endpoint* endpoint, const Backend* backe
     meters_count(&w.meters, COUNT_CONNECTS, 1)
     meter_add(&w.meters.endpoints[endpoint.slot].connects, 1)
     if fd < 0:
-        return connect_failed(w, endpoint.slot, <int>-fd, error)
+        return LIMIT
     if family == AF_INET or family == AF_INET6:
         sys_nodelay(<int>fd)
     r = sys_connect(<int>fd, address, endpoint.address_len)
     if r < 0 and r != -EINPROGRESS:
         sys_close(<int>fd)
+        if r == -EADDRNOTAVAIL or r == -ENOBUFS or r == -ENOMEM:
+            return LIMIT
         return connect_failed(w, endpoint.slot, <int>-r, error)
     c = conn_open(w, <i32>fd, CONN_UP, UP_CONNECTING)
     if c == NULL:
-        return connect_failed(w, endpoint.slot, EMFILE, error)
+        return LIMIT
     c.slot = endpoint.slot
     c.slot_gen = endpoint.slot_gen
     w.balancer.slots[endpoint.slot].open_count += 1

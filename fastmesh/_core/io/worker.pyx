@@ -210,6 +210,19 @@ cdef void worker_event(Worker* w, u64 handle, u32 events) noexcept nogil:
     worker_dispatch(w, c, events & (EPOLLHUP | EPOLLERR))
 
 
+# A pooled connection that spoke or ended must be gone before a request of the same batch can be given to it: its bytes
+# would be taken for the answer.
+cdef void worker_pooled(Worker* w, const epoll_event* events, long n) noexcept nogil:
+    cdef long i
+    cdef Conn* c
+    if w.up_idle_count == 0:
+        return
+    for i in range(n):
+        c = conn_get(w, events[i].data.u64)
+        if c != NULL and c.state == UP_IDLE:
+            worker_event(w, events[i].data.u64, events[i].events)
+
+
 cdef void worker_timers(Worker* w) noexcept nogil:
     cdef u32 index
     cdef Conn* c
@@ -295,6 +308,7 @@ cdef void worker_turn(Worker* w, epoll_event* events, long n) noexcept nogil:
     meter_add(&w.meters.turns, 1)
     meter_set(&w.meters.turn_start_ns, <u64>start)
     worker_adopt(w)
+    worker_pooled(w, events, n)
     for i in range(n):
         if i & CLOCK_EVERY == CLOCK_EVERY:
             clock_read(w)

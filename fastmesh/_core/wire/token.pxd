@@ -40,3 +40,11 @@ cdef inline bint list_next(const u8* p, size_t n, size_t* at, size_t* off, size_
     off[0] = i
     length[0] = j - i
     return True
+
+# Whether a comma-separated list has this element, in any case.
+cdef inline bint list_has(const u8* list, size_t n, const u8* element, size_t element_n) noexcept nogil:
+    cdef size_t at = 0, off = 0, length = 0
+    while list_next(list, n, &at, &off, &length):
+        if length == element_n and same_folded(list + off, element, length):
+            return True
+    return False
