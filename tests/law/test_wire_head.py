@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.model.wire_enums import AGAIN, OK
 from tests.model import wire_messages as lines
+from tests.model.wire_enums import AGAIN, OK
 from tests.model.wire_messages import KINDS, damaged, limits, messages
 from tests.model.wire_model import Limits, Verdict, judge
 from tests.probe.wire_http1 import Parser
@@ -64,7 +64,7 @@ def test_damaged_heads_equal_model_byte_by_byte(message: tuple[str, bytes], limi
 def test_every_split(message: tuple[str, bytes], draw: st.DataObject) -> None:
     kind, data = message
     wanted = judge(kind, data, Limits())
-    cuts = sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=6))) + [len(data)]
+    cuts = [*sorted(draw.draw(st.lists(st.integers(0, len(data)), max_size=6))), len(data)]
     check_cuts(kind, data, Limits(), wanted, cuts)
 
 
@@ -83,7 +83,10 @@ def test_bytes_after_the_head_change_nothing(message: tuple[str, bytes], after: 
         check_whole(kind, data + after, Limits(), wanted)
 
 
-@pytest.mark.parametrize("start", [b"POST /x HTTP/1.1", b"POST http://example.com/ HTTP/1.0", b"CONNECT example.com:443 HTTP/1.1"])
+STARTS = (b"POST /x HTTP/1.1", b"POST http://example.com/ HTTP/1.0", b"CONNECT example.com:443 HTTP/1.1")
+
+
+@pytest.mark.parametrize("start", STARTS)
 def test_every_pair_of_request_fields(start: bytes) -> None:
     every = lines.FIELD_LINES + lines.FRAMING_LINES + lines.ODD_FIELD_LINES
     for host, (one, two) in product((b"", b"Host: example.com\r\n"), product(every + lines.HOST_LINES, every)):

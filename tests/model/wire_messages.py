@@ -68,7 +68,10 @@ ODD_FIELD_LINES = (
     b"Upgrade: a/b/c", b"Upgrade: a b", b"Upgrade: /x", b"Upgrade: x/", b" folded: x", b"\tfolded", b"No colon",
     b": empty", b"Blank : v", b"Bl ank: v", b"N\xe9: v", b"Par(en: v",
 )  # fmt: skip
-SPECIAL = (b"\0", b"\t", b"\n", b"\r", b"\r\n", b"\x01", b"\x1f", b" ", b":", b",", b";", b"\x7f", b"\x80", b"\xff", b"#", b"\r\r\n")
+SPECIAL = (
+    b"\0", b"\t", b"\n", b"\r", b"\r\n", b"\x01", b"\x1f", b" ", b":", b",", b";", b"\x7f", b"\x80", b"\xff", b"#",
+    b"\r\r\n",
+)  # fmt: skip
 
 
 def _joined(start: Iterable[bytes], fields: list[bytes], end: bytes) -> bytes:
@@ -85,7 +88,8 @@ _hosts = st.sampled_from([[]] + [[line] for line in HOST_LINES[:1] * 4 + HOST_LI
 
 def _fields(*parts: st.SearchStrategy[list[bytes]]) -> st.SearchStrategy[list[bytes]]:
     plain = st.lists(st.sampled_from(FIELD_LINES), max_size=7)
-    return st.tuples(plain, _odd, *parts).flatmap(lambda lists: st.permutations([line for part in lists for line in part]))
+    every = st.tuples(plain, _odd, *parts).map(lambda lists: [line for part in lists for line in part])
+    return every.flatmap(st.permutations)
 
 
 def _starts(lawful: tuple[bytes, ...], odd: tuple[bytes, ...]) -> st.SearchStrategy[bytes]:

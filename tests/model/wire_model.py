@@ -22,6 +22,7 @@ CHUNK_EXT = re.compile(
     rb"(?:[ \t]*;[ \t]*" + TCHAR + rb"+(?:[ \t]*=[ \t]*(?:" + TCHAR
     + rb'+|"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"))?)*'
 )  # fmt: skip
+HEX = b"0123456789abcdefABCDEF"
 HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"http2-settings"}
 END_TO_END = {
     b"host", b"content-length", b"transfer-encoding", b"expect", b"date", b"via", b"max-forwards", b"forwarded",
@@ -84,8 +85,8 @@ class Head:
         self.kind, self.data = kind, data
         self.h: dict[str, Any] = dict.fromkeys(
             ("head_bytes", "line_bytes", "line_off", "target_off", "target_len", "path_off", "path_len", "query_off",
-             "authority_off", "authority_len", "host_len", "upgrade_off", "upgrade_len", "method_len", "status", "flags",
-             "method", "form", "minor", "framing", "max_forwards", "content_length"), 0)  # fmt: skip
+             "authority_off", "authority_len", "host_len", "upgrade_off", "upgrade_len", "method_len", "status",
+             "flags", "method", "form", "minor", "framing", "max_forwards", "content_length"), 0)  # fmt: skip
         self.lines: list[tuple[int, int, int, int]] = []  # name_off, name_len, value_off, value_len
         self.target_authority: tuple[bytes, int | None] | None = None
 
@@ -406,7 +407,7 @@ def decode_chunked(data: bytes, line_max: int = 4096, overhead_max: int = 65536)
                     return Body(BAD, Fault.FAULT_CHUNK_SIZE, at, bytes(payload))
                 at += 1
                 break
-            extra = len(line.rstrip(b"\r").lstrip(b"0123456789abcdefABCDEF")) if line[0] in b"0123456789abcdefABCDEF" else 1
+            extra = len(line.rstrip(b"\r").lstrip(HEX)) if line[0] in HEX else 1
             if overhead + extra > overhead_max:
                 return Body(BAD, Fault.FAULT_CHUNK_EXTENSION, at, bytes(payload))
             fault = size_line_prefix(line)

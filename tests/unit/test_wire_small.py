@@ -53,20 +53,21 @@ def test_tokens(length: int, slack: int) -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        (b"a", (1, -1)), (b"a:", (1, -1)), (b"a:0", (1, 0)), (b"a:80", (1, 80)), (b"a:00080", (1, 80)), (b"a:65535", (1, 65535)),
-        (b"a:65536", None), (b"a:000080", None), (b"a:8x", None), (b"a:-1", None), (b"a:80:80", None), (b"", None),
-        (b":80", None), (b"[::1]", (5, -1)), (b"[::1]:8080", (5, 8080)), (b"[::1]8080", None), (b"[::1", None), (b"::1", None),
-        (b"[]", None), (b"[v1.a]", None), (b"[fe80::1%25eth0]", None), (b"[1.2.3.4]", None), (b"1.2.3.4:1", (7, 1)),
-        (b"u@a", None), (b"a b", None), (b"a/b", None), (b"a%2", None), (b"a%2g", None), (b"%41", (3, -1)), (b"a,b", (3, -1)),
-        (b"a_b", (3, -1)), (b"a\x00", None), (b"\xc3\xa9", None), (b"a\\b", None), (b'a"', None), (b"a<", None),
-        (b"*", (1, -1)), (b"a.", (2, -1)), (b"]", None), (b"[", None), (b"[::1]]", None), (b"a#", None), (b"a?", None),
+        (b"a", (1, -1)), (b"a:", (1, -1)), (b"a:0", (1, 0)), (b"a:80", (1, 80)), (b"a:00080", (1, 80)),
+        (b"a:65535", (1, 65535)), (b"a:65536", None), (b"a:000080", None), (b"a:8x", None), (b"a:-1", None),
+        (b"a:80:80", None), (b"", None), (b":80", None), (b"[::1]", (5, -1)), (b"[::1]:8080", (5, 8080)),
+        (b"[::1]8080", None), (b"[::1", None), (b"::1", None), (b"[]", None), (b"[v1.a]", None),
+        (b"[fe80::1%25eth0]", None), (b"[1.2.3.4]", None), (b"1.2.3.4:1", (7, 1)), (b"u@a", None), (b"a b", None),
+        (b"a/b", None), (b"a%2", None), (b"a%2g", None), (b"%41", (3, -1)), (b"a,b", (3, -1)), (b"a_b", (3, -1)),
+        (b"a\x00", None), (b"\xc3\xa9", None), (b"a\\b", None), (b'a"', None), (b"a<", None), (b"*", (1, -1)),
+        (b"a.", (2, -1)), (b"]", None), (b"[", None), (b"[::1]]", None), (b"a#", None), (b"a?", None),
     ],
 )  # fmt: skip
 def test_authorities(text: bytes, wanted: tuple[int, int] | None) -> None:
     assert wire_http1.authority(text) == wire_http1.authority(text, 40) == wanted
 
 
-@settings(max_examples=1000)
+@settings(max_examples=500, deadline=None)
 @given(st.from_regex(rb"(\[[0-9a-f:.]{0,12}\]?|[a-z%0-9.]{0,8})(:[0-9]{0,6})?", fullmatch=True) | st.binary(max_size=8))
 def test_authorities_equal_the_model(text: bytes) -> None:
     wanted = parse_authority(text)
@@ -86,7 +87,7 @@ def is_ipv6(text: str) -> bool:
     return True
 
 
-@settings(max_examples=3000)
+@settings(max_examples=500, deadline=None)
 @given(
     st.ip_addresses(v=6).map(lambda address: address.exploded if int(address) & 1 else address.compressed)
     | st.from_regex(r"([0-9a-fA-F]{0,5}:){0,9}([0-9a-f]{0,4}|[0-9]{1,3}(\.[0-9]{1,3}){2,4})", fullmatch=True)
@@ -101,11 +102,12 @@ def test_ipv6_equals_the_standard_library(text: str) -> None:
     ("text", "good"),
     [
         (b"::", True), (b"::1", True), (b"1::", True), (b"1:2:3:4:5:6:7:8", True), (b"1:2:3:4:5:6:7::", True),
-        (b"::2:3:4:5:6:7:8", True), (b"1::3:4:5:6:7:8", True), (b"1:2:3:4::5:6:7:8", False), (b"::1:2:3:4:5:6:7:8", False),
-        (b"1:2:3:4:5:6:7:8:9", False), (b"1:2:3:4:5:6:7", False), (b":", False), (b":::", False), (b"1:", False), (b":1", False),
-        (b"1::2::3", False), (b"12345::", False), (b"::1.2.3.4", True), (b"1:2:3:4:5:6:1.2.3.4", True), (b"::1.2.3", False),
-        (b"1:2:3:4:5:6:7:1.2.3.4", False), (b"::256.1.1.1", False), (b"::01.1.1.1", False), (b"::1.2.3.4:5", False), (b"", False),
-        (b"::g", False), (b"1.2.3.4", False),
+        (b"::2:3:4:5:6:7:8", True), (b"1::3:4:5:6:7:8", True), (b"1:2:3:4::5:6:7:8", False),
+        (b"::1:2:3:4:5:6:7:8", False), (b"1:2:3:4:5:6:7:8:9", False), (b"1:2:3:4:5:6:7", False), (b":", False),
+        (b":::", False), (b"1:", False), (b":1", False), (b"1::2::3", False), (b"12345::", False),
+        (b"::1.2.3.4", True), (b"1:2:3:4:5:6:1.2.3.4", True), (b"::1.2.3", False),
+        (b"1:2:3:4:5:6:7:1.2.3.4", False), (b"::256.1.1.1", False), (b"::01.1.1.1", False), (b"::1.2.3.4:5", False),
+        (b"", False), (b"::g", False), (b"1.2.3.4", False),
     ],
 )  # fmt: skip
 def test_ipv6(text: bytes, good: bool) -> None:

@@ -13,7 +13,7 @@ cdef enum EditFlag:
     EDIT_TE_TRAILERS = 64    # add TE: trailers and name TE in Connection
     EDIT_MAX_FORWARDS = 128  # write Max-Forwards as max_forwards instead of what came
     EDIT_FORWARDED = 256     # add an element to Forwarded (RFC 7239)
-    EDIT_XFF = 512           # add client to X-Forwarded-For and set X-Forwarded-Proto
+    EDIT_XFF = 512           # add client to X-Forwarded-For, and X-Forwarded-Proto where none came (or none is to be trusted)
     EDIT_XFF_REPLACE = 1024  # with EDIT_XFF / EDIT_FORWARDED: what the client sent is left out, not added to
 
 ctypedef struct HeadEdit:

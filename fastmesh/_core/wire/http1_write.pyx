@@ -245,13 +245,16 @@ cdef i64 http1_request_write(u8* out, size_t room, const Http1Head* head, const 
     cdef Out o
     # RFC 9112 3.2.2: the target's authority replaces Host. HTTP/1.0 may come without; a 1.1 request has one (3.2).
     cdef bint new_host = head.form == TARGET_ABSOLUTE or (head.minor == 0 and not has_host(head))
+    cdef u32 drops = edit_drops(head, edit, new_host)
+    if head.minor == 0:
+        drops |= 1 << FIELD_EXPECT  # means nothing in HTTP/1.0 (RFC 9110 10.1.1), but would in what goes out
     out_init(&o, out, room)
     put_request_line(&o, head, data)
     if new_host:
         put_text(&o, b"Host: " if head.authority_len else b"Host:")
         put(&o, data + head.authority_off, head.authority_len)
         put_text(&o, b"\r\n")
-    put_fields(&o, head, data, edit_drops(head, edit, new_host))
+    put_fields(&o, head, data, drops)
     put_additions(&o, head, data, edit)
     put_text(&o, b"\r\n")
     return written(&o, out)

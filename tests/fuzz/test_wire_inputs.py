@@ -1,0 +1,24 @@
+"""Every seed of the fuzzers, and every input that once broke a law, keeps the laws."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.probe import wire_fuzz
+
+SEEDS = Path(__file__).resolve().parents[1] / "corpus" / "fuzz"
+
+
+@pytest.mark.parametrize("target", wire_fuzz.TARGETS)
+def test_known_inputs(target: str) -> None:
+    inputs = sorted((SEEDS / target).iterdir())
+    assert inputs
+    broken = {path.name: law for path in inputs if (law := wire_fuzz.run(target, path.read_bytes()))}
+    assert not broken
+
+
+@pytest.mark.parametrize("target", wire_fuzz.TARGETS)
+def test_every_cut_of_known_inputs(target: str) -> None:
+    for path in sorted((SEEDS / target).iterdir()):
+        data = path.read_bytes()
+        assert not [cut for cut in range(len(data)) if wire_fuzz.run(target, data[:cut])], path.name
