@@ -194,5 +194,6 @@ class BufferMachine(RuleBasedStateMachine):
         self.pools.close()
 
 
-TestBuffers = pytest.mark.timeout(120)(BufferMachine.TestCase)
+# The time is for a failure, which is made smaller for up to 300 s.
+TestBuffers = pytest.mark.timeout(400)(BufferMachine.TestCase)
 TestBuffers.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)

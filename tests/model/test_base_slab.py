@@ -96,5 +96,6 @@ class SlabMachine(RuleBasedStateMachine):
         self.slab.close()
 
 
-TestSlab = pytest.mark.timeout(120)(SlabMachine.TestCase)
+# The time is for a failure, which is made smaller for up to 300 s.
+TestSlab = pytest.mark.timeout(400)(SlabMachine.TestCase)
 TestSlab.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)

@@ -18,6 +18,7 @@ cdef extern from "sched.h" nogil:
 cdef enum:
     PREFIX = 8          # length and number
     LONGEST = 4096
+    SPINS = 2000        # empty looks before the other thread is let run
 
 
 cdef u32 record_make(u8* out, u32 number, u32 longest) noexcept nogil:
@@ -132,6 +133,7 @@ cdef class RingProbe:
         cdef u64 an, bn, seen, unread, skip
         cdef u64 wanted = 0, missed = 0, records = 0
         cdef i64 n = 0
+        cdef u32 idle = 0
         cdef bint finished
         with nogil:
             while True:
@@ -140,7 +142,10 @@ cdef class RingProbe:
                 if unread == 0:
                     if finished:
                         break
-                    sched_yield()
+                    # Spinning sees a record in the very moment that it is published.
+                    idle += 1
+                    if idle % SPINS == 0:
+                        sched_yield()
                 while unread:
                     n = self.check(a, an, b, bn, &wanted, &missed)
                     if n < 0:
