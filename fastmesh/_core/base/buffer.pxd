@@ -53,6 +53,10 @@ cdef inline u32 buf_room(const Buf* b) noexcept nogil:
 cdef inline u8* buf_head(const Buf* b) noexcept nogil:
     return b.data + b.r
 
+# Buffers that can still be taken.
+cdef inline u32 pool_left(const Pool* p) noexcept nogil:
+    return p.count - <u32>(p.takes - p.gives)
+
 cdef inline u8* buf_tail(const Buf* b) noexcept nogil:
     return b.data + b.w
 

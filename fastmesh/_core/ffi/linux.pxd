@@ -68,6 +68,7 @@ cdef extern from "sys.h" nogil:
     long sys_connect(int fd, const void* sa, unsigned int n) noexcept
     long sys_connect_error(int fd) noexcept
     long sys_nodelay(int fd) noexcept
+    void sys_keepalive(int fd) noexcept
     long sys_reset_on_close(int fd) noexcept
     long sys_shutdown(int fd, int how) noexcept
     long sys_close(int fd) noexcept

@@ -129,6 +129,13 @@ static inline long sys_set_option(int fd, int level, int name, int value) {
     return sys_result(setsockopt(fd, level, name, &value, sizeof value));
 }
 static inline long sys_nodelay(int fd) { return sys_set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1); }
+/* A peer that vanished is noticed within about two minutes. Not for Unix sockets, which always notice. */
+static inline void sys_keepalive(int fd) {
+    if (sys_set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1) < 0) return;
+    sys_set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
+    sys_set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 15);
+    sys_set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 4);
+}
 /* Closing from now on sends RST: the peer must not take a cut message for a whole one. */
 static inline long sys_reset_on_close(int fd) {
     struct linger l;

@@ -1,6 +1,6 @@
 from fastmesh._core.base.buffer cimport (
-    BUFFER_LARGE, BUFFER_SMALL, buf_append, buf_commit, buf_compact, buf_consume, buf_give, buf_grow, buf_head,
-    buf_len, buf_room, buf_take, buf_tail,
+    BUFFER_LARGE, BUFFER_SMALL, Pool, buf_append, buf_commit, buf_compact, buf_consume, buf_give, buf_grow, buf_head,
+    buf_len, buf_room, buf_take, buf_tail, pool_left,
 )
 from fastmesh._core.base.meter cimport COUNT_BUFFERS_FULL, COUNT_SLAB_FULL, meters_count
 from fastmesh._core.base.slab cimport SLAB_NONE, slab_give, slab_take
@@ -10,7 +10,10 @@ from fastmesh._core.ffi.linux cimport (
     EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, SHUT_WR, epoll_event, sys_close,
     sys_epoll_ctl, sys_recv, sys_reset_on_close, sys_send, sys_send2, sys_shutdown,
 )
-from fastmesh._core.io.state cimport CONN_LISTENER, CONN_SHUT, SCRATCH_BYTES
+from fastmesh._core.io.state cimport CONN_LISTENER, CONN_SHUT, DOWN_HEAD, DOWN_IDLE, SCRATCH_BYTES
+
+cdef enum:
+    RESERVE = 4     # one buffer in so many is kept for exchanges
 
 
 cdef Conn* conn_open(Worker* w, i32 fd, u8 kind, u8 state) noexcept nogil:
@@ -76,12 +79,17 @@ cdef i64 conn_recv(Worker* w, Conn* c) noexcept nogil:
     return IO
 
 
+# Heads that are still arriving may not take the buffers that answers need.
+cdef inline bint is_reserved(const Conn* c, const Pool* pool) noexcept nogil:
+    return c.state == DOWN_HEAD or c.state == DOWN_IDLE if pool_left(pool) <= pool.count // RESERVE else 0
+
+
 cdef int conn_room(Worker* w, Conn* c, u64 expect, bint movable) noexcept nogil:
     cdef int r = OK
     if c.inb.data == NULL:
         if expect > BUFFER_SMALL and buf_take(&w.pools, &c.inb, BUFFER_LARGE) == OK:
             return OK
-        r = buf_take(&w.pools, &c.inb, BUFFER_SMALL)
+        r = FULL if is_reserved(c, &w.pools.small) else buf_take(&w.pools, &c.inb, BUFFER_SMALL)
     elif movable and buf_len(&c.inb) == 0 and expect > c.inb.cap:
         # Reads grow with the stream; without a free large buffer it goes on with the small one.
         buf_grow(&w.pools, &c.inb)
@@ -89,7 +97,7 @@ cdef int conn_room(Worker* w, Conn* c, u64 expect, bint movable) noexcept nogil:
         if movable and c.inb.r > 0:
             buf_compact(&c.inb)
         else:
-            r = buf_grow(&w.pools, &c.inb)
+            r = FULL if is_reserved(c, &w.pools.large) else buf_grow(&w.pools, &c.inb)
     if r != OK:
         meters_count(&w.meters, COUNT_BUFFERS_FULL, 1)
     return r

@@ -1,12 +1,13 @@
-from fastmesh._core.base.types cimport i64
+from fastmesh._core.base.slab cimport slab_handle
+from fastmesh._core.base.types cimport i64, u16, u64
 from fastmesh._core.io.connection cimport conn_deadline, conn_get
 from fastmesh._core.io.fault cimport (
     FAULT_CLIENT_TIMEOUT, FAULT_PER_TRY_TIMEOUT, FAULT_REQUEST_TIMEOUT, FAULT_STREAM_TIMEOUT,
 )
-from fastmesh._core.io.finish cimport exchange_abort, exchange_fail
+from fastmesh._core.io.finish cimport exchange_abort, exchange_fail, exchange_get
 from fastmesh._core.io.request cimport request_body
 from fastmesh._core.io.response cimport response_body, response_head, tunnel_drive
-from fastmesh._core.io.state cimport PHASE_BODY, PHASE_RESPONSE, PHASE_TUNNEL
+from fastmesh._core.io.state cimport EX_STARVED, PHASE_BODY, PHASE_RESPONSE, PHASE_TUNNEL
 
 
 cdef void exchange_drive(Worker* w, Exchange* x) noexcept nogil:
@@ -66,6 +67,13 @@ cdef void exchange_down_timer(Worker* w, Exchange* x) noexcept nogil:
 
 
 cdef void exchange_up_timer(Worker* w, Exchange* x) noexcept nogil:
+    cdef u64 handle = slab_handle(&w.exchanges, x)
+    if x.flags & EX_STARVED:
+        x.flags &= <u16>~EX_STARVED
+        exchange_drive(w, x)
+        x = exchange_get(w, handle)
+    if x == NULL or x.flags & EX_STARVED:
+        return
     if x.phase != PHASE_RESPONSE or not x.per_try_ns:
         return
     if w.now_ns >= x.sent_ns + x.per_try_ns:

@@ -21,5 +21,7 @@ cdef void exchange_end_tunnel(Worker* w, Exchange* x, Conn* down, Conn* up, bint
 cdef void exchange_last_hop(Worker* w, Exchange* x, Conn* down) noexcept nogil
 # Pays balancer_begin back with what was learnt of the endpoint.
 cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil
+# No buffer is free: tries again in a moment, which is back-pressure to whoever was to be read.
+cdef void exchange_starve(Worker* w, Exchange* x, Conn* up) noexcept nogil
 # Takes it out of the queue of its slot.
 cdef void exchange_unqueue(Worker* w, Exchange* x) noexcept nogil

@@ -12,17 +12,21 @@ from fastmesh._core.io.access_log cimport access_log_end
 from fastmesh._core.io.client cimport (
     client_answer_fault, client_answer_last_hop, client_close, client_finish, client_rest,
 )
-from fastmesh._core.io.connection cimport conn_get
+from fastmesh._core.io.connection cimport conn_deadline, conn_get
 from fastmesh._core.io.fault cimport (
     FAULT_CLIENT_CLOSED, FAULT_CONNECT, FAULT_LOCAL, FAULT_NO_ENDPOINT, fault_row,
 )
 from fastmesh._core.io.pipe cimport PUMP_DONE, pipe_init, pipe_pump
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_HEAD_ONLY, EX_HTTP10, EX_REPLAY, EX_UP_KEEP,
+    CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_HEAD_ONLY, EX_HTTP10, EX_REPLAY, EX_STARVED, EX_UP_KEEP,
     PHASE_PENDING, PHASE_TUNNEL, Waiting,
 )
 from fastmesh._core.io.upstream cimport upstream_backend, upstream_close, upstream_give, upstream_mirror
 from fastmesh._core.routing.balancer cimport PICK_NONE, balancer_count, balancer_end
+from fastmesh._core.routing.snapshot cimport Backend
+
+cdef enum:
+    STARVED_NS = 10000000
 
 
 cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil:
@@ -79,6 +83,11 @@ cdef void exchange_end(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
     slab_give(&w.exchanges, x)
 
 
+cdef void exchange_starve(Worker* w, Exchange* x, Conn* up) noexcept nogil:
+    x.flags |= EX_STARVED
+    conn_deadline(w, up, w.now_ns + STARVED_NS)
+
+
 cdef void exchange_unqueue(Worker* w, Exchange* x) noexcept nogil:
     cdef Waiting* waiting = &w.waiting[x.slot]
     cdef u64 handle = slab_handle(&w.exchanges, x)
@@ -100,9 +109,22 @@ cdef void exchange_unqueue(Worker* w, Exchange* x) noexcept nogil:
     w.pending_count -= 1
 
 
+# Why the endpoints of a backend are out: what the first that failed to connect said.
+cdef int backend_error(Worker* w, u32 backend) noexcept nogil:
+    cdef const Backend* which = &w.snap.backends[backend]
+    cdef u32 i
+    cdef int error
+    for i in range(which.endpoint_count):
+        error = w.waiting[w.snap.endpoints[which.endpoint_first + i].slot].error
+        if error:
+            return error
+    return 0
+
+
 # What the client is told: for a missing endpoint also how many there are and why.
 cdef void fault_text(Worker* w, const Exchange* x, u32 fault, Text* t) noexcept nogil:
     cdef u32 ready = 0, out = 0
+    cdef int error = x.error
     text_str(t, fault_row(fault).text)
     if fault != FAULT_NO_ENDPOINT and fault != FAULT_CONNECT:
         return
@@ -113,15 +135,16 @@ cdef void fault_text(Worker* w, const Exchange* x, u32 fault, Text* t) noexcept 
         text_str(t, " of ")
         text_u64(t, ready + out)
         text_str(t, " out")
-    if x.error == ECONNREFUSED:
+        error = error if error else backend_error(w, x.backend)
+    if error == ECONNREFUSED:
         text_str(t, " (connection refused)")
-    elif x.error == ETIMEDOUT:
+    elif error == ETIMEDOUT:
         text_str(t, " (connect timed out)")
-    elif x.error == ECONNRESET:
+    elif error == ECONNRESET:
         text_str(t, " (connection reset)")
-    elif x.error:
+    elif error:
         text_str(t, " (errno ")
-        text_u64(t, <u64>x.error)
+        text_u64(t, <u64>error)
         text_str(t, ")")
 
 
@@ -160,8 +183,12 @@ cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil:
     fault_text(w, x, fault, &text)
     drop_upstream(w, x)
     if x.flags & EX_ANSWERED:
+        whole = x.response.done and x.response.ready == 0
         exchange_end(w, x, down)
-        client_close(w, down, 1)
+        if whole:
+            client_finish(w, down, 0)
+        else:
+            client_close(w, down, 1)
         return
     whole = swallow_request(w, x, down)
     keep = whole and may_keep(w, x) and fault >= FAULT_LOCAL

@@ -16,7 +16,7 @@ from fastmesh._core.io.fault cimport (
     FAULT_UPSTREAM_RESET,
 )
 from fastmesh._core.io.finish cimport (
-    exchange_abort, exchange_fail, exchange_get, exchange_last_hop, exchange_uncount, exchange_unqueue,
+    exchange_abort, exchange_fail, exchange_get, exchange_last_hop, exchange_starve, exchange_uncount, exchange_unqueue,
 )
 from fastmesh._core.io.meters cimport block_of
 from fastmesh._core.io.pipe cimport (
@@ -94,7 +94,6 @@ cdef bint request_route(Worker* w, Exchange* x, Conn* down) noexcept nogil:
         return 0
     route = &w.snap.routes[x.route]
     x.backend = route.backend
-    x.block = block_of(w, down.listener, route.meter)
     x.retry_connect = route.retry_connect
     x.per_try_ns = route.per_try_timeout_ns
     x.deadline_ns = x.start_ns + route.request_timeout_ns if route.request_timeout_ns else 0
@@ -145,6 +144,8 @@ cdef void request_begin(Worker* w, Conn* down) noexcept nogil:
     x.active_ns = w.now_ns
     x.block = block_of(w, down.listener, METER_NONE)
     routed = request_route(w, x, down)
+    if routed:
+        x.block = block_of(w, down.listener, w.snap.routes[x.route].meter)
     meter_add(&x.block.requests, 1)
     if w.snap.policy.access_log:
         access_log_begin(w, x, buf_head(&down.inb))
@@ -171,9 +172,11 @@ cdef void request_arm(Worker* w, Exchange* x, Conn* down) noexcept nogil:
 cdef void request_connect(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     cdef u32 picked
     while True:
-        if x.version != w.snap.version and not request_route(w, x, down):
-            exchange_fail(w, x, FAULT_NO_ROUTE)
-            return
+        if x.version != w.snap.version:
+            if not request_route(w, x, down):
+                exchange_fail(w, x, FAULT_NO_ROUTE)
+                return
+            request_arm(w, x, down)
         picked = balancer_pick(&w.balancer, w.snap, x.backend, x.endpoint, w.now_ns)
         if picked == PICK_NONE:
             exchange_fail(w, x, FAULT_NO_ENDPOINT)
@@ -185,14 +188,14 @@ cdef void request_connect(Worker* w, Exchange* x, Conn* down) noexcept nogil:
         x.flags |= EX_COUNTED
         meter_add(&w.meters.endpoints[x.slot].requests, 1)
         upstream_mirror(w, x.slot)
-        if request_take(w, x, down) or not request_connect_failed(w, x, FAULT_CONNECT):
+        if request_take(w, x, down, w.waiting[x.slot].count > 0) or not request_connect_failed(w, x, FAULT_CONNECT):
             return
 
 
-# Takes a connection of the chosen endpoint. False: it cannot be connected to (x.error).
-cdef bint request_take(Worker* w, Exchange* x, Conn* down) noexcept nogil:
+# Takes a connection of the chosen endpoint, or queues when others wait already. False: it cannot be connected to (x.error).
+cdef bint request_take(Worker* w, Exchange* x, Conn* down, bint queue) noexcept nogil:
     cdef Conn* up = NULL
-    cdef int r = upstream_take(w, x.endpoint, x.flags & EX_FRESH, &up, &x.error)
+    cdef int r = FULL if queue else upstream_take(w, x.endpoint, x.flags & EX_FRESH, &up, &x.error)
     if r == FULL:
         request_enqueue(w, x)
         return 1
@@ -217,6 +220,7 @@ cdef bint request_connect_failed(Worker* w, Exchange* x, u32 fault) noexcept nog
     cdef u8 before
     if backend != PICK_NONE:
         before = w.balancer.slots[x.slot].health
+        w.waiting[x.slot].error = x.error
         balancer_connect_failed(&w.balancer, w.snap, backend, x.slot, x.slot_gen, w.now_ns)
         if before == ENDPOINT_READY and w.balancer.slots[x.slot].health == ENDPOINT_OUT:
             upstream_event(w, EVENT_ENDPOINT_OUT, x.slot, x.error)
@@ -357,8 +361,7 @@ cdef bint request_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
         exchange_fail(w, x, x.request.fault)
         return 0
     elif r == PUMP_FULL:
-        exchange_fail(w, x, FAULT_OVERLOAD)
-        return 0
+        exchange_starve(w, x, up)
     return 1
 
 
@@ -415,7 +418,7 @@ cdef void serve_slot(Worker* w, Waiting* waiting, u32 slot) noexcept nogil:
             return
         exchange_unqueue(w, x)
         x.phase = PHASE_ROUTE
-        if not request_take(w, x, conn_get(w, x.down)):
+        if not request_take(w, x, conn_get(w, x.down), 0):
             if request_connect_failed(w, x, FAULT_CONNECT):
                 request_connect(w, x, conn_get(w, x.down))
 

@@ -6,13 +6,14 @@ from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, FULL, IO, O
 from fastmesh._core.base.slab cimport slab_index
 from fastmesh._core.base.types cimport i64, u8, u16, u32, u64
 from fastmesh._core.base.wheel cimport wheel_cancel
+from fastmesh._core.ffi.linux cimport sys_keepalive
 from fastmesh._core.io.connection cimport conn_defer, conn_flush, conn_recv, conn_room, conn_send_head, conn_shut
 from fastmesh._core.io.fault cimport (
     FAULT_OVERLOAD, FAULT_UPGRADE_REFUSED, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_RESPONSE,
     FAULT_UPSTREAM_TRUNCATED,
 )
 from fastmesh._core.io.finish cimport (
-    exchange_abort, exchange_complete, exchange_cut_request, exchange_end_tunnel, exchange_fail,
+    exchange_abort, exchange_complete, exchange_cut_request, exchange_end_tunnel, exchange_fail, exchange_starve,
 )
 from fastmesh._core.io.pipe cimport (
     PUMP_BAD, PUMP_DONE, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, pipe_forget,
@@ -58,8 +59,8 @@ cdef int response_parse(Worker* w, Conn* up) noexcept nogil:
 cdef int response_fill(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef i64 n
     if conn_room(w, up, 0, 1) != OK:
-        exchange_fail(w, x, FAULT_OVERLOAD)
-        return CLOSED
+        exchange_starve(w, x, up)
+        return AGAIN
     n = conn_recv(w, up)
     if n > 0:
         if not x.flags & EX_RESPONDED:
@@ -231,8 +232,7 @@ cdef bint response_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept n
         exchange_fail(w, x, FAULT_UPSTREAM_RESPONSE)
         return 0
     elif r == PUMP_FULL:
-        exchange_fail(w, x, FAULT_OVERLOAD)
-        return 0
+        exchange_starve(w, x, up)
     return 1
 
 
@@ -261,6 +261,9 @@ cdef bint tunnel_begin(Worker* w, Exchange* x, Conn* down, Conn* up, size_t head
     up.state = CONN_RELAY
     wheel_cancel(&w.wheel, slab_index(&w.conns, down))
     wheel_cancel(&w.wheel, slab_index(&w.conns, up))
+    # A tunnel may be silent for as long as it likes, but not outlive its peers.
+    sys_keepalive(down.fd)
+    sys_keepalive(up.fd)
     if conn_send_head(w, down, w.scratch, head_n, NULL, 0) < 0:
         exchange_abort(w, x)
         return 0
@@ -277,7 +280,9 @@ cdef bint tunnel_pump(Worker* w, Exchange* x, bint to_upstream, Conn* source, Co
     elif r == PUMP_DONE:
         # Half-close: what the other side still has to say goes on.
         conn_shut(w, sink)
-    return r != PUMP_SOURCE_FAILED and r != PUMP_SINK_FAILED and r != PUMP_FULL
+    elif r == PUMP_FULL:
+        exchange_starve(w, x, source if to_upstream == 0 else sink)
+    return r != PUMP_SOURCE_FAILED and r != PUMP_SINK_FAILED
 
 
 cdef bint tunnel_drive(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:

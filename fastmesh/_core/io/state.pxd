@@ -107,7 +107,7 @@ cdef enum ExchangeFlag:
     EX_FRESH = 1024         # the next upstream connection must be a new one
     EX_IDEMPOTENT = 2048
     EX_COUNTED = 4096       # balancer_begin was called and balancer_end is owed
-    EX_CONTINUE = 8192      # the client waits for 100 (Continue)
+    EX_STARVED = 8192       # no buffer was free: looked at again by the upstream connection's timer
 
 ctypedef struct Exchange:
     u32 generation          # SlabHeader
@@ -154,6 +154,7 @@ ctypedef struct Waiting:
     u64 last
     u32 count
     u8 freed                # is in the worker's list of slots to serve
+    int error               # errno of the endpoint's last failed connect
     u32 backend             # index in the adopted snapshot of the endpoint with this slot
     u32 endpoint            # same
 

@@ -148,7 +148,11 @@ cdef int upstream_take(Worker* w, u32 index, bint fresh, Conn** out, int* error)
             out[0] = c
             return OK
     if backend.max_connections and state.open_count >= backend.max_connections:
-        return FULL
+        c = <Conn*>slab_live(&w.conns, state.idle_head)
+        if c == NULL:
+            return FULL
+        # Only a new one will do: a pooled one makes room for it.
+        upstream_close(w, c, 0)
     return upstream_dial(w, endpoint, backend, out, error)
 
 
