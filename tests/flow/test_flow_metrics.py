@@ -10,6 +10,7 @@ from tests.support.fastmesh import Fastmesh
 from tests.support.http1 import chunked
 from tests.support.metrics import Metrics
 from tests.support.origin import Connection, Origin
+from tests.support.wait import DEADLINE_S
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +127,7 @@ def test_a_client_that_leaves_is_an_abort() -> None:
     with Origin(script) as origin, Fastmesh(upstream=origin.address) as proxy:
         with Client(proxy.address) as client:
             client.send(request("GET", "/"))
-            while not origin.connection().stream.messages:
-                origin.connection().closed.wait(0.005)
+            assert origin.connection().head_seen.wait(DEADLINE_S)
             client.reset()
         proxy.settle()
         metrics = proxy.metrics()

@@ -46,7 +46,7 @@ class Fastmesh:
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("FASTMESH_")} | {
             f"FASTMESH_{key.upper()}": str(value) for key, value in values.items() if value is not None
         }
-        self.environment.update({"PYTHONOPTIMIZE": "1", **(extra_env or {})})
+        self.environment.update(extra_env or {})
         if config:
             self.config = self.dir / f"fastmesh{suffix}"
             self.config.write_text(config)
@@ -217,9 +217,16 @@ class Fastmesh:
         except TimeoutError:
             raise AssertionError(f"{extra[0]} descriptors leaked: {sorted(self.fds())}") from None
 
+    def wait_metric(self, name: str, value: float) -> None:
+        """Until the sum of a metric's samples is at least `value`; for 0, until it is nothing."""
+        until(
+            lambda: (self.metrics().sum(name) >= value) if value else not self.metrics().sum(name),
+            f"{name} = {value:g}",
+        )
+
     def wait_pool_empty(self) -> None:
         """Until no upstream connection is open: the origin has closed its ends."""
-        until(lambda: self.metrics().sum("fastmesh_upstream_open_connections") == 0, "an empty pool")
+        self.wait_metric("fastmesh_upstream_open_connections", 0)
 
     # --- end
 

@@ -29,6 +29,7 @@ class Connection:
         self.received = bytearray()
         self.stream = RequestStream()
         self.ended = ""  # FIN or RST once the proxy ended it
+        self.head_seen = threading.Event()  # the first request's head has arrived
         self.closed = threading.Event()  # by either side
         self._pending: list[Request] = []
 
@@ -48,20 +49,25 @@ class Connection:
     def request(self) -> Request:
         """The next complete request. Gone when the connection ends first."""
         while not self._pending:
-            self._pending += self.stream.feed(self.read())
+            self._feed()
         return self._pending.pop(0)
+
+    def _feed(self) -> None:
+        self._pending += self.stream.feed(self.read())
+        if self.stream.messages:
+            self.head_seen.set()
 
     def head(self) -> Request:
         """The next request as soon as its head is complete; `request()` answers the same one when its body is."""
         seen = len(self.stream.messages)
         while len(self.stream.messages) == seen:
-            self._pending += self.stream.feed(self.read())
+            self._feed()
         return self.stream.messages[seen]
 
     def more(self, request: Request, size: int) -> bytes:
         """Waits until `size` bytes of the body of a request begun by `head()` are there."""
         while len(request.body) < size:
-            self._pending += self.stream.feed(self.read())
+            self._feed()
         return bytes(request.body)
 
     def tunnel(self, mark: bytes) -> bytes:
@@ -215,21 +221,21 @@ class Origin:
     def close(self) -> None:
         """Ends every connection and waits for their threads."""
         self.close_listener()
-        for connection in self.connections:
-            try:
-                connection.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        self.drop_connections_now()
         for thread in self._threads:
             thread.join(DEADLINE_S)
         if any(thread.is_alive() for thread in self._threads):
             raise TimeoutError("an origin thread did not end")
 
-    def drop_connections(self) -> None:
-        """Ends every connection there is now and waits for it; the listener stays."""
+    def drop_connections_now(self) -> None:
+        """Ends every connection there is; the listener stays."""
         for connection in list(self.connections):
             try:
                 connection.sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def drop_connections(self) -> None:
+        """The same, and waits until they are gone."""
+        self.drop_connections_now()
         until(lambda: self.open_connections() == 0, "the origin's connections to end")
