@@ -34,7 +34,8 @@ def path_query(i: int) -> tuple[bytes, bytes]:
 
 def measure(benchmark: BenchmarkFixture, router: RouterProbe, queries: list[tuple[bytes, bytes]], found: bool) -> None:
     benchmark.extra_info["per_round"] = ROUNDS
-    assert benchmark(router.spin, queries, ROUNDS) == (ROUNDS if found else 0)
+    router.ask(queries)
+    assert benchmark(router.spin, ROUNDS) == (ROUNDS if found else 0)
 
 
 COUNTS = [1, 100, 10_000]
@@ -84,6 +85,7 @@ def fastest(runs: list[Callable[[], object]]) -> list[float]:
 
 def test_ten_thousand_routes_cost_what_one_costs() -> None:
     one, many = RouterProbe(service_routes(1)), RouterProbe(service_routes(10_000))
-    query = [service_query(0)]
-    alone, among = fastest([lambda: one.spin(query, ROUNDS), lambda: many.spin(query, ROUNDS)])
+    for router in (one, many):
+        router.ask([service_query(0)])
+    alone, among = fastest([lambda: one.spin(ROUNDS), lambda: many.spin(ROUNDS)])
     assert among <= 1.1 * alone

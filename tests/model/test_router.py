@@ -178,13 +178,13 @@ def check(routes: list[Route], asked: list[Query]) -> None:
         assert found == model(routes, query), query
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(cases(st.lists(route_rules, max_size=14)))
 def test_router_equals_model(case: tuple[list[Route], list[Query]]) -> None:
     check(*case)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(cases(crowded))
 def test_a_host_with_many_paths_equals_model(case: tuple[list[Route], list[Query]]) -> None:
     check(*case)

@@ -55,6 +55,8 @@ cdef class RouterProbe:
 
     cdef Snapshot* s
     cdef Guarded host_bytes, path_bytes, field_bytes
+    cdef RouteQuery* queries
+    cdef list asked
 
     def __cinit__(self, routes):
         cdef u32 headers = sum(len(route[5]) for route in routes)
@@ -69,6 +71,7 @@ cdef class RouterProbe:
 
     def __dealloc__(self):
         snapshot_free(self.s)
+        free(self.queries)
 
     cdef int fill(self, routes) except -1:
         cdef Route* route
@@ -108,26 +111,30 @@ cdef class RouterProbe:
         """The longest run a look-up in this snapshot's table can walk."""
         return (<RouteIndex*>self.s.index).probe_max
 
-    def spin(self, queries, long rounds):
-        """Bench: `rounds` matches over (host, path) queries in turn; returns how many found a route."""
-        cdef list kept = [(bytes(host), bytes(path)) for host, path in queries]
-        cdef long count = len(kept)
-        cdef RouteQuery* many = <RouteQuery*>calloc(count, sizeof(RouteQuery))
-        cdef long i, at = 0, found = 0
-        if many == NULL:
+    def ask(self, queries):
+        """The (host, path) queries spin() goes through."""
+        cdef long i
+        self.asked = [(bytes(host), bytes(path)) for host, path in queries]
+        free(self.queries)
+        self.queries = <RouteQuery*>calloc(len(self.asked), sizeof(RouteQuery))
+        if self.queries == NULL:
             raise MemoryError
-        for i, (host, path) in enumerate(kept):
-            many[i].host, many[i].host_len = <const u8*>(<bytes>host), <u32>len(host)
-            many[i].path, many[i].path_len = <const u8*>(<bytes>path), <u32>len(path)
-            many[i].method = 1
+        for i, (host, path) in enumerate(self.asked):
+            self.queries[i].host, self.queries[i].host_len = <const u8*>(<bytes>host), <u32>len(host)
+            self.queries[i].path, self.queries[i].path_len = <const u8*>(<bytes>path), <u32>len(path)
+            self.queries[i].method = 1
+
+    def spin(self, long rounds):
+        """Bench: `rounds` matches, the queries in turn; returns how many found a route."""
+        cdef long count = len(self.asked)
+        cdef long i, at = 0, found = 0
         with nogil:
             for i in range(rounds):
-                if router_match(self.s, &many[at]) != <u32>ROUTE_NONE:
+                if router_match(self.s, &self.queries[at]) != <u32>ROUTE_NONE:
                     found += 1
                 at += 1
                 if at == count:
                     at = 0
-        free(many)
         return found
 
 

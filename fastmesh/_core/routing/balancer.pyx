@@ -74,11 +74,12 @@ cdef inline f64 ramp_share(const EndpointState* state, const Backend* backend, i
 
 cdef i64 backoff_ns(BalancerState* b, const Backend* backend, u32 failures) noexcept nogil:
     cdef i64 wait = backend.backoff_min_ns if backend.backoff_min_ns > 0 else 1
-    while failures > 1 and wait < backend.backoff_max_ns:
-        wait *= 2
+    cdef i64 most = backend.backoff_max_ns if backend.backoff_max_ns > 0 else wait
+    while failures > 1 and wait < most:
+        wait = wait * 2 if wait <= most >> 1 else most
         failures -= 1
-    if wait > backend.backoff_max_ns and backend.backoff_max_ns > 0:
-        wait = backend.backoff_max_ns
+    if wait > most:
+        wait = most
     return wait - <i64>(<f64>wait * 0.25 * rng_share(b))
 
 
