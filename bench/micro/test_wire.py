@@ -71,6 +71,19 @@ def test_parse_c(benchmark: Any, name: str) -> None:
     per_call(benchmark, bench.parse, len(HEADS[name]))
 
 
+@pytest.mark.parametrize("size", [500, 5000, 50000])
+@pytest.mark.parametrize("lines", [1, 100])
+def test_parse_byte_by_byte_c(benchmark: Any, lines: int, size: int) -> None:
+    """A head that dribbles in: ns in extra_info is the cost of one byte, the same for every size."""
+    field = b"X: " + b"y" * max(0, size // lines - 5) + b"\r\n"
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n" + field * lines + b"\r\n"
+    bench = HeadBench(head)
+    taken: list[int] = []
+    benchmark.pedantic(lambda: taken.append(bench.dribble(1)), rounds=10, warmup_rounds=1)
+    assert min(taken) > 0
+    benchmark.extra_info["ns"] = round(min(taken) / len(head), 1)
+
+
 @pytest.mark.parametrize("name", HEADS)
 def test_write_c(benchmark: Any, name: str) -> None:
     bench = HeadBench(HEADS[name], name != "response")

@@ -55,6 +55,22 @@ cdef class HeadBench:
             start = now_ns() - start
         return -1 if rc else start
 
+    def dribble(self, int times):
+        """Nanoseconds for so many heads that come byte by byte, one call for each byte; -1 when one fails."""
+        cdef const u8* data = <const u8*>self.data
+        cdef size_t n = <size_t>len(self.data), have
+        cdef Http1Resume resume
+        cdef int i, rc = 0
+        cdef i64 start
+        with nogil:
+            start = now_ns()
+            for i in range(times):
+                memset(&resume, 0, sizeof(resume))
+                for have in range(1, n + 1):
+                    rc = http1_request_parse(self.head, &resume, data, have, &self.limits)
+            start = now_ns() - start
+        return -1 if rc else start
+
     def write(self, int times, int flags=0, bint via=False):
         """Nanoseconds for so many writes; -1 when one fails."""
         cdef const u8* data = <const u8*>self.data

@@ -16,7 +16,7 @@ from fastmesh._core.wire.http1_types cimport (
     HEAD_HAS_LENGTH, HEAD_HAS_VIA, HEAD_KEEP_ALIVE, HEAD_MAX_FORWARDS, HEAD_TE_TRAILERS, HEAD_UPGRADE,
     METHOD_CONNECT, TARGET_ABSOLUTE, TARGET_AUTHORITY, Http1Head,
 )
-from fastmesh._core.wire.token cimport is_blank, is_word, list_next, same_folded, starts_with
+from fastmesh._core.wire.token cimport is_blank, is_word, list_has, list_next, same_folded, starts_with
 
 cdef enum:
     # Connection may not name these: they are for every recipient, and a client that could have them removed could
@@ -263,14 +263,11 @@ cdef u8 upgrade_settle(Http1Head* head, const u8* data, const FieldFacts* facts,
 
 cdef void te_settle(Http1Head* head, const u8* data) noexcept nogil:
     cdef const Field* field
-    cdef size_t at, off = 0, length = 0
     cdef u16 i
     for i in range(head.nfields):
         field = &head.fields[i]
-        at = 0
-        while field.id == FIELD_TE and list_next(data + field.value_off, field.value_len, &at, &off, &length):
-            if is_word(data + field.value_off + off, length, b"trailers"):
-                head.flags |= HEAD_TE_TRAILERS
+        if field.id == FIELD_TE and list_has(data + field.value_off, field.value_len, b"trailers", 8):
+            head.flags |= HEAD_TE_TRAILERS
 
 
 cdef void hints_settle(Http1Head* head, const u8* data, const FieldFacts* facts) noexcept nogil:

@@ -20,6 +20,8 @@ ctypedef struct HeadEdit:
     u32 flags                # EditFlag
     const u8* via            # borrows config for the call: the pseudonym for Via, NULL for none
     u32 via_len
+    const u8* host           # borrows config for the call: Host of an HTTP/1.0 request that came without one; NULL: an empty Host
+    u32 host_len
     const u8* client         # borrows the connection for the call: text of the client's IP address, no brackets
     u32 client_len
     const u8* date           # response: borrows the worker's clock text (29 bytes), written when Date is missing; NULL: never
