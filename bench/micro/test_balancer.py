@@ -2,6 +2,7 @@
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+
 from tests.probe.routing_balancer import BalancerProbe
 
 ROUNDS = 20_000

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+
 from tests.probe.routing_router import RouterProbe
 
 ROUNDS = 20_000

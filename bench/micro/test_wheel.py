@@ -2,6 +2,7 @@
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+
 from tests.probe.base_wheel import WheelProbe
 
 ROUNDS = 20_000

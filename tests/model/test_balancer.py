@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.probe.routing_balancer import BalancerProbe
 
 P2C, LEAST, ROUND_ROBIN, RANDOM = range(4)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.probe.routing_ewma import EwmaProbe
 
 DECAY_NS = 10e9

@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tests.probe.base_histogram import BUCKETS, SHIFT, SUB, bound_ns, bucket
 
 NO_BOUND = 2**64 - 1

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.probe.routing_router import RouterProbe
 
 ANY, EXACT, SUFFIX = 0, 1, 2

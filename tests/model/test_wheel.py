@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.probe.base_wheel import SLOTS, WheelProbe
 
 TICK_NS = 1 << 20
