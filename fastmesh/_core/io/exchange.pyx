@@ -1,13 +1,15 @@
-from fastmesh._core.base.slab cimport slab_handle
-from fastmesh._core.base.types cimport i64, u16, u64
+from fastmesh._core.base.types cimport i64, u16
 from fastmesh._core.io.connection cimport conn_deadline, conn_get
 from fastmesh._core.io.fault cimport (
-    FAULT_CLIENT_TIMEOUT, FAULT_PER_TRY_TIMEOUT, FAULT_REQUEST_TIMEOUT, FAULT_STREAM_TIMEOUT,
+    FAULT_CLIENT_TIMEOUT, FAULT_OVERLOAD, FAULT_PER_TRY_TIMEOUT, FAULT_REQUEST_TIMEOUT, FAULT_STREAM_TIMEOUT,
 )
-from fastmesh._core.io.finish cimport exchange_abort, exchange_fail, exchange_get
+from fastmesh._core.io.finish cimport exchange_abort, exchange_fail
 from fastmesh._core.io.request cimport request_body
 from fastmesh._core.io.response cimport response_body, response_head, tunnel_drive
 from fastmesh._core.io.state cimport EX_STARVED, PHASE_BODY, PHASE_RESPONSE, PHASE_TUNNEL
+
+cdef enum:
+    STARVED_MOST_NS = 5000000000
 
 
 cdef void exchange_drive(Worker* w, Exchange* x) noexcept nogil:
@@ -15,7 +17,6 @@ cdef void exchange_drive(Worker* w, Exchange* x) noexcept nogil:
     cdef Conn* up = conn_get(w, x.up)
     if up == NULL:
         return
-    x.active_ns = w.now_ns
     if x.phase == PHASE_RESPONSE:
         if not response_head(w, x, down, up):
             return
@@ -45,7 +46,7 @@ cdef void exchange_down_event(Worker* w, Exchange* x, bint gone) noexcept nogil:
 # Whose turn it is: the client's while it does not read its response, or its request is neither here nor on its way.
 cdef inline bint is_client_late(const Exchange* x) noexcept nogil:
     if x.phase == PHASE_BODY:
-        return x.response.ready > 0
+        return x.response.ready > 0 or x.response.done
     return x.phase == PHASE_RESPONSE and not x.request.done and x.request.ready == 0
 
 
@@ -55,7 +56,7 @@ cdef void exchange_down_timer(Worker* w, Exchange* x) noexcept nogil:
     if x.phase == PHASE_TUNNEL:
         return
     if x.deadline_ns and w.now_ns >= x.deadline_ns:
-        exchange_fail(w, x, FAULT_REQUEST_TIMEOUT)
+        exchange_fail(w, x, FAULT_CLIENT_TIMEOUT if is_client_late(x) else FAULT_REQUEST_TIMEOUT)
         return
     if at and w.now_ns >= at:
         exchange_fail(w, x, FAULT_CLIENT_TIMEOUT if is_client_late(x) else FAULT_STREAM_TIMEOUT)
@@ -67,16 +68,16 @@ cdef void exchange_down_timer(Worker* w, Exchange* x) noexcept nogil:
 
 
 cdef void exchange_up_timer(Worker* w, Exchange* x) noexcept nogil:
-    cdef u64 handle = slab_handle(&w.exchanges, x)
-    if x.flags & EX_STARVED:
+    cdef i64 per_try = x.sent_ns + x.per_try_ns if x.per_try_ns and x.phase == PHASE_RESPONSE else 0
+    if per_try and w.now_ns >= per_try:
+        exchange_fail(w, x, FAULT_PER_TRY_TIMEOUT)
+    elif x.flags & EX_STARVED and w.now_ns >= x.active_ns + <i64>STARVED_MOST_NS:
+        # Exchanges that wait for each other's buffers would wait for ever.
+        exchange_fail(w, x, FAULT_OVERLOAD)
+    elif x.flags & EX_STARVED:
+        if per_try:
+            conn_deadline(w, conn_get(w, x.up), per_try)
         x.flags &= <u16>~EX_STARVED
         exchange_drive(w, x)
-        x = exchange_get(w, handle)
-    if x == NULL or x.flags & EX_STARVED:
-        return
-    if x.phase != PHASE_RESPONSE or not x.per_try_ns:
-        return
-    if w.now_ns >= x.sent_ns + x.per_try_ns:
-        exchange_fail(w, x, FAULT_PER_TRY_TIMEOUT)
-    else:
-        conn_deadline(w, conn_get(w, x.up), x.sent_ns + x.per_try_ns)
+    elif per_try:
+        conn_deadline(w, conn_get(w, x.up), per_try)

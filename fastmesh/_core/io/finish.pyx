@@ -50,7 +50,8 @@ cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil:
 # Its endpoint did badly: a failure we saw, or a gateway error it answered itself.
 cdef inline bint is_upstream_failure(const Exchange* x) noexcept nogil:
     if x.fault:
-        return fault_row(x.fault).upstream
+        # What was never sent cannot have been answered late.
+        return x.sent_ns != 0 and fault_row(x.fault).upstream
     return x.first_ns != 0 and 502 <= x.status <= 504
 
 
@@ -85,7 +86,7 @@ cdef void exchange_end(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
 
 cdef void exchange_starve(Worker* w, Exchange* x, Conn* up) noexcept nogil:
     x.flags |= EX_STARVED
-    conn_deadline(w, up, w.now_ns + STARVED_NS)
+    conn_deadline(w, up, w.now_ns + <i64>STARVED_NS)
 
 
 cdef void exchange_unqueue(Worker* w, Exchange* x) noexcept nogil:

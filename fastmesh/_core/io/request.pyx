@@ -1,9 +1,9 @@
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from fastmesh._core.base.buffer cimport BUFFER_LARGE, buf_head, buf_len
 from fastmesh._core.base.meter cimport COUNT_RETRIES, COUNT_SLAB_FULL, METER_NONE, meters_count
 from fastmesh._core.base.slab cimport slab_handle, slab_take
-from fastmesh._core.base.status cimport AGAIN, BAD, FULL, IO, LIMIT, OK
+from fastmesh._core.base.status cimport AGAIN, BAD, FULL, LIMIT, OK
 from fastmesh._core.base.text cimport Text, text_init, text_ip
 from fastmesh._core.base.types cimport i64, u8, u16, u64
 from fastmesh._core.ffi.atomic cimport meter_add
@@ -29,7 +29,8 @@ from fastmesh._core.io.state cimport (
     OFFERED_BYTES, PHASE_CONNECT, PHASE_PENDING, PHASE_RESPONSE, PHASE_ROUTE, SCRATCH_BYTES, SMALL_BODY_BYTES, Waiting,
 )
 from fastmesh._core.io.upstream cimport (
-    upstream_backend, upstream_close, upstream_connected, upstream_event, upstream_mirror, upstream_take,
+    upstream_backend, upstream_close, upstream_connected, upstream_event, upstream_freed, upstream_mirror,
+    upstream_take,
 )
 from fastmesh._core.routing.balancer cimport (
     ENDPOINT_OUT, ENDPOINT_READY, PICK_NONE, balancer_begin, balancer_connect_failed, balancer_connected, balancer_pick,
@@ -278,6 +279,19 @@ cdef void forwarded_edit(Worker* w, const Conn* down, HeadEdit* edit, Text* clie
         edit.flags |= EDIT_XFF_REPLACE
 
 
+# An HTTP/1.0 request may come without Host, but an HTTP/1.1 server wants one: the endpoint is named.
+cdef void host_edit(Worker* w, const Exchange* x, HeadEdit* edit) noexcept nogil:
+    cdef const Endpoint* endpoint
+    if not x.flags & EX_HTTP10 or upstream_backend(w, x.slot, x.slot_gen) == PICK_NONE:
+        return
+    endpoint = &w.snap.endpoints[w.waiting[x.slot].endpoint]
+    edit.host = w.snap.blob + endpoint.name_off
+    edit.host_len = endpoint.name_len
+    if endpoint.name_len > 5 and memcmp(edit.host, <const u8*>"unix:", 5) == 0:
+        edit.host = <const u8*>"localhost"
+        edit.host_len = 9
+
+
 # Composes the request head into the scratch. Bytes, or < 0.
 cdef i64 request_compose(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
     cdef HeadEdit edit
@@ -299,6 +313,7 @@ cdef i64 request_compose(Worker* w, Exchange* x, const Conn* down) noexcept nogi
     if w.snap.policy.via_len:
         edit.via = w.snap.blob + w.snap.policy.via_off
         edit.via_len = w.snap.policy.via_len
+    host_edit(w, x, &edit)
     forwarded_edit(w, down, &edit, &client)
     return http1_request_write(w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, head, buf_head(&down.inb), &edit)
 
@@ -327,13 +342,16 @@ cdef void request_send(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
         body_n = conn_send_head(w, up, w.scratch, <size_t>head_n, body, x.request.ready)
     x.phase = PHASE_RESPONSE
     x.sent_ns = w.now_ns
+    x.active_ns = w.now_ns
     x.first_ns = 0
     if x.per_try_ns:
         conn_deadline(w, up, w.now_ns + x.per_try_ns)
     if body_n < 0:
-        if body_n == IO:
-            # Not one byte was taken by the kernel: as safe to repeat as if nothing had been tried.
-            x.flags |= EX_IDEMPOTENT
+        if body_n == FULL:
+            exchange_fail(w, x, FAULT_OVERLOAD)
+            return
+        # Not one byte was taken by the kernel: as safe to repeat as if nothing had been tried.
+        x.flags |= EX_IDEMPOTENT
         request_lost(w, x, up, FAULT_UPSTREAM_RESET)
         return
     x.request.ready -= <u32>body_n
@@ -344,10 +362,13 @@ cdef void request_send(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
 
 
 cdef bint request_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    cdef u64 before = x.request.moved_bytes
     cdef int r
     if up.flags & CONN_BROKEN or (x.request.done and x.request.ready == 0 and up.outb.data == NULL):
         return 1
     r = pipe_pump(w, &x.request, down, up, &x.flags)
+    if x.request.moved_bytes != before:
+        x.active_ns = w.now_ns
     if r == PUMP_YIELD:
         conn_defer(w, down)
     elif r == PUMP_SINK_FAILED:
@@ -421,6 +442,8 @@ cdef void serve_slot(Worker* w, Waiting* waiting, u32 slot) noexcept nogil:
         if not request_take(w, x, conn_get(w, x.down), 0):
             if request_connect_failed(w, x, FAULT_CONNECT):
                 request_connect(w, x, conn_get(w, x.down))
+    if slot_has_room(w, waiting, slot):
+        upstream_freed(w, slot)
 
 
 cdef bint slot_has_room(Worker* w, const Waiting* waiting, u32 slot) noexcept nogil:
@@ -429,13 +452,15 @@ cdef bint slot_has_room(Worker* w, const Waiting* waiting, u32 slot) noexcept no
 
 
 cdef void request_serve_pending(Worker* w) noexcept nogil:
-    cdef u32 slot
-    # Serving may free more slots; each is in the list once, so the list never outgrows its array.
-    while w.freed_count:
-        w.freed_count -= 1
-        slot = w.freed[w.freed_count]
+    cdef u32 i, slot, n = w.freed_count
+    # Serving may free more slots, for the next turn; each is in the list once at a time, so twice the slots are room enough.
+    for i in range(n):
+        slot = w.freed[i]
         w.waiting[slot].freed = 0
         serve_slot(w, &w.waiting[slot], slot)
+    for i in range(n, w.freed_count):
+        w.freed[i - n] = w.freed[i]
+    w.freed_count -= n
 
 
 cdef void request_adopt(Worker* w) noexcept nogil:
@@ -454,3 +479,4 @@ cdef void request_adopt(Worker* w) noexcept nogil:
             x = exchange_get(w, waiting.first)
             if x != NULL and x.version == w.snap.version:
                 break
+        upstream_freed(w, slot)

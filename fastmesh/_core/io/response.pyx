@@ -178,6 +178,7 @@ cdef bint response_deliver(Worker* w, Exchange* x, Conn* down, Conn* up) noexcep
         return 0
     x.status = w.head.status
     x.first_ns = w.now_ns
+    x.active_ns = w.now_ns
     response_edit(w, x, framing, &edit)
     head_n = http1_response_write(w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, &w.head, buf_head(&up.inb), &edit)
     if head_n < 0:
@@ -217,7 +218,10 @@ cdef bint response_deliver(Worker* w, Exchange* x, Conn* down, Conn* up) noexcep
 
 cdef bint response_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef u16 flags = 0
+    cdef u64 before = x.response.moved_bytes
     cdef int r = pipe_pump(w, &x.response, up, down, &flags)
+    if x.response.moved_bytes != before:
+        x.active_ns = w.now_ns
     if r == PUMP_DONE:
         return response_done(w, x, down, up)
     if r == PUMP_YIELD:

@@ -18,6 +18,8 @@ cdef void upstream_idle_event(Worker* w, Conn* c) noexcept nogil
 cdef void upstream_idle_timeout(Worker* w, Conn* c) noexcept nogil
 # Before `snap` is adopted: closes pooled connections of endpoints it no longer has, and maps slots to its indexes.
 cdef void upstream_adopt(Worker* w, const Snapshot* snap) noexcept nogil
+# A connection to the slot may be had: whoever waits for one is served at the end of the turn.
+cdef void upstream_freed(Worker* w, u32 slot) noexcept nogil
 # Closes every pooled connection.
 cdef void upstream_close_idle(Worker* w) noexcept nogil
 # The backend of a slot in the adopted snapshot; NULL when the endpoint is gone (or another took the slot).

@@ -44,7 +44,7 @@ cdef void upstream_mirror(Worker* w, u32 slot) noexcept nogil:
 
 
 cdef u32 upstream_backend(Worker* w, u32 slot, u32 slot_gen) noexcept nogil:
-    if slot >= w.slot_capacity or w.balancer.slots[slot].slot_gen != slot_gen:
+    if slot >= w.slot_high or w.balancer.slots[slot].slot_gen != slot_gen:
         return PICK_NONE
     return w.waiting[slot].backend
 
@@ -84,8 +84,7 @@ cdef void pool_push(Worker* w, Conn* c, EndpointState* state) noexcept nogil:
     c.state = UP_IDLE
 
 
-# A connection came free or went away: whoever waits for one is served at the end of the turn.
-cdef void slot_freed(Worker* w, u32 slot) noexcept nogil:
+cdef void upstream_freed(Worker* w, u32 slot) noexcept nogil:
     cdef Waiting* waiting = &w.waiting[slot]
     if waiting.count and not waiting.freed:
         waiting.freed = 1
@@ -191,7 +190,7 @@ cdef void upstream_give(Worker* w, Conn* c) noexcept nogil:
         upstream_close(w, c, 0)
         return
     pool_push(w, c, state)
-    slot_freed(w, c.slot)
+    upstream_freed(w, c.slot)
     conn_deadline(w, c, w.now_ns + backend.idle_timeout_ns)
     upstream_mirror(w, c.slot)
 
@@ -207,7 +206,7 @@ cdef void upstream_close(Worker* w, Conn* c, bint reset) noexcept nogil:
     w.up_count -= 1
     conn_close(w, c, reset)
     if state != NULL:
-        slot_freed(w, slot)
+        upstream_freed(w, slot)
         upstream_mirror(w, slot)
 
 

@@ -68,7 +68,7 @@ cdef int worker_init(Worker* w, Shared* shared, u32 index, u32 conns, u32 exchan
     w.meters.block_count = 1
     w.meters.endpoint_capacity = slots
     w.waiting = <Waiting*>reserve(slots, sizeof(Waiting))
-    w.freed = <u32*>reserve(slots, sizeof(u32))
+    w.freed = <u32*>reserve(slots, 2 * sizeof(u32))
     w.deferred = <u64*>reserve(conns, 2 * sizeof(u64))
     w.scratch = <u8*>reserve(SCRATCH_BYTES, 1)
     w.meters.blocks = <Block*>reserve(blocks, sizeof(Block))
@@ -111,7 +111,7 @@ cdef void worker_free(Worker* w) noexcept nogil:
     if w.event_fd >= 0:
         sys_close(w.event_fd); w.event_fd = -1
     sys_release(w.waiting, slots * sizeof(Waiting)); w.waiting = NULL
-    sys_release(w.freed, slots * sizeof(u32)); w.freed = NULL
+    sys_release(w.freed, slots * 2 * sizeof(u32)); w.freed = NULL
     sys_release(w.deferred, w.conns.capacity * 2 * sizeof(u64)); w.deferred = NULL
     sys_release(w.scratch, SCRATCH_BYTES); w.scratch = NULL
     sys_release(w.meters.blocks, w.meters.block_capacity * sizeof(Block)); w.meters.blocks = NULL
@@ -248,7 +248,7 @@ cdef void worker_timers(Worker* w) noexcept nogil:
                 meters_count(&w.meters, COUNT_STALE, 1)
             elif c.state == UP_CONNECTING:
                 request_connecting(w, x, c, 1)
-            elif c.state == UP_BUSY:
+            elif c.kind == CONN_UP:
                 exchange_up_timer(w, x)
             elif c.state == DOWN_BUSY:
                 exchange_down_timer(w, x)
@@ -270,7 +270,7 @@ cdef void worker_deferred(Worker* w) noexcept nogil:
 
 cdef int worker_wait_ms(Worker* w) noexcept nogil:
     cdef i64 ns
-    if w.deferred_count or w.stopping:
+    if w.deferred_count or w.freed_count or w.stopping:
         return 0
     ns = wheel_wait_ns(&w.wheel, w.now_ns)
     if ns < 0 or ns > <i64>WAIT_FOREVER_MS * 1000000:
