@@ -69,6 +69,10 @@ def open_file(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
 
+def _open_nothing() -> int:
+    return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+
+
 class AccessLog:
     """Where the lines go. Owns one file descriptor whose number never changes: another file is put under it.
 
@@ -78,26 +82,24 @@ class AccessLog:
     def __init__(self, ring: "LogRing", log: Callable[..., None]) -> None:
         self._ring = ring
         self._log = log
-        self._path = ""
-        self._fd = -1
+        self._path = ""  # empty: nothing is written
+        self._fd = _open_nothing()
         self._thread: threading.Thread | None = None
         self._ended = 0  # errno that ended the flusher
+        self._told = 0  # errno that the process log has been told of
+        self._leaving = 0  # looks until the file is given up
         self.failures = 0
 
     def open(self, path: str) -> None:
         """Writes to `path` ("-": standard output) from now on; starts the flusher when needed. Raises OSError."""
-        fd = open_file(path)
-        if self._fd < 0:
-            self._fd = fd
-        else:
-            os.dup2(fd, self._fd, inheritable=False)
-            os.close(fd)
+        self._put_under(open_file(path))
         self._path = path
+        self._leaving = self._told = 0
         self._start()
 
     def reopen(self) -> None:
         """Opens the path again, for rotation; on failure the old file stays and the log says so."""
-        if self._fd < 0:
+        if not self._path:
             return
         try:
             self.open(self._path)
@@ -105,11 +107,23 @@ class AccessLog:
             self.failures += 1
             self._log("error", "access log not reopened", path=self._path, error=error.strerror)
 
-    def revive(self) -> None:
-        """Starts the flusher again after an error ended it (full disk, closed pipe). Lines meanwhile are dropped."""
+    def leave(self) -> None:
+        """No more lines are made: gives the file up once those in the rings are written."""
+        self._path = ""
+        self._leaving = 2
+
+    def look(self) -> None:
+        """Called about once a second: starts the flusher again after an error ended it (full disk, closed pipe; lines
+        are dropped meanwhile), and gives up a file that is not written any more."""
+        if self._leaving:
+            self._leaving -= 1
+            if not self._leaving:
+                self._put_under(_open_nothing())
         if self._thread is not None and not self._thread.is_alive() and self._ended:
             self.failures += 1
-            self._log("error", "access log interrupted", path=self._path, error=os.strerror(self._ended))
+            if self._ended != self._told:
+                self._log("error", "access log interrupted", path=self._path, error=os.strerror(self._ended))
+            self._told = self._ended
             self._start()
 
     def close(self, timeout_s: float) -> None:
@@ -123,6 +137,11 @@ class AccessLog:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _put_under(self, fd: int) -> None:
+        """Makes the descriptor the flusher writes to mean another file; takes `fd`."""
+        os.dup2(fd, self._fd, inheritable=False)
+        os.close(fd)
 
     def _start(self) -> None:
         if self._thread is not None and self._thread.is_alive():

@@ -85,9 +85,19 @@ class Counts(NamedTuple):
     def of(cls, meter: "EndpointMeter") -> "Counts":
         return cls(meter.requests, meter.failures, meter.connects, meter.reuses, meter.connect_failures)
 
-    def moved(self, since: "Counts", now: "Counts") -> "Counts":
-        """Self plus what was counted from `since` to `now`."""
-        return Counts(*(a + c - b for a, b, c in zip(self, since, now, strict=True)))
+    def plus(self, other: "Counts") -> "Counts":
+        return Counts(*map(int.__add__, self, other))
+
+    def minus(self, other: "Counts") -> "Counts":
+        return Counts(*map(int.__sub__, self, other))
+
+
+class Sighting(NamedTuple):
+    """One endpoint as one worker knows it."""
+
+    owner: Owner
+    meter: "EndpointMeter"
+    counts: Counts  # of this owner alone: the meter goes on counting when its slot gets another one
 
 
 class Sample(NamedTuple):
@@ -95,7 +105,7 @@ class Sample(NamedTuple):
 
     routes: dict[str, Totals]
     backends: dict[str, Counts]
-    endpoints: list[tuple[Owner, "EndpointMeter"]]  # one per worker that knows the endpoint
+    endpoints: list[Sighting]
     counters: list[tuple[int, ...]]  # by worker
     gauges: list[tuple[int, ...]]
 
@@ -108,26 +118,27 @@ class Collector:
         self.workers = workers
         self._core = core
         self._backends: dict[str, Counts] = {}
-        self._seen: dict[tuple[int, int, int], Counts] = {}  # worker, slot, slot_gen
+        self._seen: dict[tuple[int, int], Counts] = {}  # worker, slot: its meter when last read
+        self._begun: dict[tuple[int, int], tuple[int, Counts]] = {}  # same: generation, and its meter when that began
         self._former: dict[tuple[int, int], Totals] = {}  # listener, meter
 
-    def endpoints(self, labels: Labels) -> list[tuple[Owner, "EndpointMeter"]]:
+    def endpoints(self, labels: Labels) -> list[Sighting]:
         """Every endpoint in use, once per worker. Adds to the backends' totals what was counted since the last call,
         so it is called before a publish as well: nothing is lost with an endpoint that leaves."""
         found = []
-        seen: dict[tuple[int, int, int], Counts] = {}
         for index, worker in enumerate(self.workers):
             for meter in worker.endpoints():
                 owner = labels.slots.get(meter.slot)
                 if owner is None or owner.slot_gen != meter.slot_gen:
                     continue
-                key = (index, meter.slot, meter.slot_gen)
-                now = Counts.of(meter)
+                key = (index, meter.slot)
+                now, before = Counts.of(meter), self._seen.get(key, Counts())
+                if key not in self._begun or self._begun[key][0] != meter.slot_gen:
+                    self._begun[key] = (meter.slot_gen, before)
                 total = self._backends.get(owner.backend, Counts())
-                self._backends[owner.backend] = total.moved(self._seen.get(key, Counts()), now)
-                seen[key] = now
-                found.append((owner, meter))
-        self._seen = seen
+                self._backends[owner.backend] = total.plus(now.minus(before))
+                self._seen[key] = now
+                found.append(Sighting(owner, meter, now.minus(self._begun[key][1])))
         return found
 
     def rename(self, listeners: Iterable[int], meters: Iterable[int]) -> None:
@@ -245,20 +256,20 @@ _COUNTS_HELP = (
 def _backend_families(sample: Sample) -> Iterator[Family]:
     named = [(label_text({"backend": backend}), counts) for backend, counts in sample.backends.items()]
     for index, (field, text) in enumerate(zip(Counts._fields, _COUNTS_HELP, strict=True)):
-        samples = ((labels, counts[index]) for labels, counts in named)
+        samples = [(labels, counts[index]) for labels, counts in named]
         yield Family(f"fastmesh_upstream_{field}_total", "counter", f"By backend. {text}", samples)
     states: dict[str, int] = {}
-    for owner, meter in sample.endpoints:
-        labels = label_text({"backend": owner.backend, "state": STATES[meter.state]})
+    for seen in sample.endpoints:
+        labels = label_text({"backend": seen.owner.backend, "state": STATES[seen.meter.state]})
         states[labels] = states.get(labels, 0) + 1
     yield Family("fastmesh_upstream_endpoints", "gauge", "Endpoints by state, as the workers see them.", states.items())
 
 
-def _endpoint_families(endpoints: "list[tuple[Owner, EndpointMeter]]") -> Iterator[Family]:
+def _endpoint_families(endpoints: list[Sighting]) -> Iterator[Family]:
     merged = merge_endpoints(endpoints)
     named = [(label_text({"backend": e.owner.backend, "endpoint": e.owner.address}), e) for e in merged]
     for index, (field, text) in enumerate(zip(Counts._fields, _COUNTS_HELP, strict=True)):
-        samples = ((labels, e.counts[index]) for labels, e in named)
+        samples = [(labels, e.counts[index]) for labels, e in named]
         yield Family(f"fastmesh_endpoint_{field}_total", "counter", f"By endpoint. {text}", samples)
     gauges: tuple[tuple[str, str, list[int | float]], ...] = (
         ("in_flight", "Exchanges under way.", [e.in_flight for e in merged]),
@@ -288,24 +299,29 @@ class EndpointView(NamedTuple):
         return next(iter(self.states)) if len(self.states) == 1 else "mixed"
 
 
-def merge_endpoints(endpoints: "Iterable[tuple[Owner, EndpointMeter]]") -> list[EndpointView]:
+def merge_endpoints(endpoints: Iterable[Sighting]) -> list[EndpointView]:
     """Adds up what the workers know of each endpoint."""
-    groups: dict[Owner, list[EndpointMeter]] = {}
-    for owner, meter in endpoints:
-        groups.setdefault(owner, []).append(meter)
-    views = []
-    for owner, meters in groups.items():
-        counts = Counts(*(sum(column) for column in zip(*(Counts.of(m) for m in meters), strict=True)))
-        # A worker without a request only knows the assumed round-trip time; it speaks when none has had one.
-        weights = [m.requests for m in meters] if counts.requests else [1] * len(meters)
-        ewma = sum(m.ewma_ns * w for m, w in zip(meters, weights, strict=True)) / sum(weights)
-        views.append(
-            EndpointView(
-                owner, counts, sum(m.in_flight for m in meters), sum(m.connections for m in meters),
-                sum(m.idle for m in meters), ewma, {STATES[m.state] for m in meters},
-            )
-        )  # fmt: skip
-    return views
+    groups: dict[Owner, list[Sighting]] = {}
+    for seen in endpoints:
+        groups.setdefault(seen.owner, []).append(seen)
+    return [_view(owner, group) for owner, group in groups.items()]
+
+
+def _view(owner: Owner, group: list[Sighting]) -> EndpointView:
+    meters = [seen.meter for seen in group]
+    counts = Counts(*map(sum, zip(*(seen.counts for seen in group), strict=True)))
+    # A worker without a request only knows the assumed round-trip time; it speaks when none has had one.
+    weights = [seen.counts.requests for seen in group] if counts.requests else [1] * len(group)
+    ewma_ns = sum(meter.ewma_ns * weight for meter, weight in zip(meters, weights, strict=True)) / sum(weights)
+    return EndpointView(
+        owner,
+        counts,
+        sum(meter.in_flight for meter in meters),
+        sum(meter.connections for meter in meters),
+        sum(meter.idle for meter in meters),
+        ewma_ns,
+        {STATES[meter.state] for meter in meters},
+    )
 
 
 def _worker_families(sample: Sample, core: CoreNames) -> Iterator[Family]:

@@ -90,6 +90,8 @@ class Telemetry:
                 self._format = access.format
             if access.path != before.access_log.path or not before.access_log.is_on:
                 self._access_log.open(access.path)
+        elif before.access_log.is_on:
+            self._access_log.leave()
         self._renderer = Renderer(self._core, config.metrics.histogram, config.metrics.endpoints)
         if config.log != before.log:  # a level set by hand stays until the configuration says another
             self.log.level, self.log.json = config.log.level, config.log.json
@@ -158,8 +160,8 @@ class Telemetry:
         self._access_log.reopen()
 
     def look(self) -> None:
-        """Called now and then: restarts an access log that an error ended."""
-        self._access_log.revive()
+        """To be called about once a second."""
+        self._access_log.look()
 
     def close(self) -> None:
         """Writes what the access log still holds. Called when no worker runs any more."""

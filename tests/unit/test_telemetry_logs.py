@@ -195,18 +195,35 @@ def test_a_file_that_cannot_be_reopened_leaves_the_old_one(rig: Rig, tmp_path: P
     assert (tmp_path / "moved" / "log").read_text() == "rest\n"
 
 
-def test_a_flusher_that_an_error_ended_is_started_again(rig: Rig, tmp_path: Path) -> None:
-    rig.ring.failures = [28]
+def test_a_flusher_that_errors_end_is_started_again_and_told_of_once(rig: Rig, tmp_path: Path) -> None:
+    rig.ring.failures = [28, 28, 28]
     rig.access.open(str(tmp_path / "log"))
 
     def revived() -> bool:
-        rig.access.revive()
-        return bool(rig.logged)
+        rig.access.look()
+        return rig.access.failures == 3
 
-    until(revived, "the error")
+    until(revived, "three errors")
+    rig.access.look()
     assert rig.logged == [("error", "access log interrupted")]
-    rig.access.revive()
-    assert len(rig.logged) == 1
+    assert rig.access.failures == 3
+    rig.access.close(10)
+    assert (tmp_path / "log").read_text() == "rest\n"
+
+
+def test_a_log_that_is_left_keeps_its_file_until_the_rings_are_written(rig: Rig, tmp_path: Path) -> None:
+    def is_open() -> bool:
+        return str(tmp_path / "log") in [os.readlink(link.path) for link in os.scandir("/proc/self/fd")]
+
+    rig.access.open(str(tmp_path / "log"))
+    rig.access.leave()
+    rig.access.look()
+    assert is_open()
+    rig.access.look()
+    assert not is_open()
+    rig.access.reopen()  # a rotation has nothing to open
+    assert not is_open()
+    rig.access.open(str(tmp_path / "log"))
     rig.access.close(10)
     assert (tmp_path / "log").read_text() == "rest\n"
 

@@ -152,12 +152,14 @@ def test_a_backends_totals_outlive_its_endpoints() -> None:
     assert scrape(meters).sum("fastmesh_upstream_requests_total", backend="b") == 10
     meter.requests, meter.failures = 15, 1
     meters.endpoints(LABELS)  # before the publish in which it leaves
-    worker._endpoints[0] = EndpointMeter(0, 2, requests=4)
+    worker._endpoints[0] = EndpointMeter(0, 2, requests=19, failures=1)  # the slot's meter goes on counting
     changed = LABELS._replace(slots={0: Owner(2, "c", "10.0.0.9:1")})
     metrics = scrape(meters, changed)
     assert metrics.by("fastmesh_upstream_requests_total", "backend") == {"b": 15, "c": 4}
     assert metrics.sum("fastmesh_upstream_failures_total", backend="b") == 1
-    assert scrape(meters, changed).by("fastmesh_upstream_requests_total", "backend") == {"b": 15, "c": 4}
+    again = scrape(meters, changed, per_endpoint=True)
+    assert again.by("fastmesh_upstream_requests_total", "backend") == {"b": 15, "c": 4}
+    assert again.by("fastmesh_endpoint_requests_total", "endpoint") == {"10.0.0.9:1": 4}
 
 
 def test_a_slot_whose_owner_is_not_published_yet_is_left_out() -> None:
@@ -177,12 +179,12 @@ def test_endpoint_labels_have_a_switch() -> None:
 
 
 def test_endpoints_are_seen_by_all_workers_together() -> None:
-    owner = Owner(1, "b", "10.0.0.1:1")
-    seen: Any = [
-        (owner, EndpointMeter(0, 1, requests=30, in_flight=2, ewma_ns=1e6, state=0)),
-        (owner, EndpointMeter(0, 1, requests=10, in_flight=1, ewma_ns=5e6, state=1, failures=4)),
-        (owner, EndpointMeter(0, 1, ewma_ns=30e6)),
+    workers = [
+        Meters(endpoints=[EndpointMeter(0, 1, requests=30, in_flight=2, ewma_ns=1e6, state=0)]),
+        Meters(endpoints=[EndpointMeter(0, 1, requests=10, in_flight=1, ewma_ns=5e6, state=1, failures=4)]),
+        Meters(endpoints=[EndpointMeter(0, 1, ewma_ns=30e6)]),
     ]
+    seen = collector(*workers).endpoints(LABELS)
     (view,) = merge_endpoints(seen)
     assert (view.counts.requests, view.counts.failures, view.in_flight) == (40, 4, 3)
     assert view.ewma_ns == pytest.approx(2e6), "weighted by requests; the assumed time of an idle worker is not heard"
