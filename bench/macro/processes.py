@@ -52,6 +52,19 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
+def free_ports(count: int) -> int:
+    """The first of so many free ports in a row."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            first = free_port()
+            try:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except (OSError, OverflowError):
+                continue
+            return first
+
+
 def _stat_fields(path: Path) -> list[str]:
     """The fields of a stat file after the parenthesised name; index 0 is field 3 (state)."""
     return path.read_text().rpartition(")")[2].split()

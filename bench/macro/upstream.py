@@ -1,4 +1,5 @@
-"""The one upstream of every measure: nginx with one worker. Answers of a few sizes; /upload reads a body to its end.
+"""The one upstream of every measure: nginx with one worker. Answers of a few sizes; /upload reads a body to its
+end, /slow waits two seconds.
 
 The echo module (part of Debian's nginx-light) is for /upload: nginx itself answers before the body's end and closes.
 """
@@ -8,6 +9,7 @@ from pathlib import Path
 from bench.macro.processes import Process
 
 SIZES = {"/": 100, "/1k": 1024, "/64k": 64 * 1024, "/10m": 10 * 1024 * 1024}
+SLOW_S = 2
 
 CONFIG = """\
 daemon off;
@@ -35,6 +37,7 @@ http {{
     root {work}/files;
     location / {{ return 200 "{body}"; }}
     location = /upload {{ client_body_buffer_size 11m; echo_read_request_body; echo_duplicate 1 "{body}"; }}
+    location = /slow {{ echo_sleep {slow_s}; echo_duplicate 1 "{body}"; }}
     location = /1k {{ }}
     location = /64k {{ }}
     location = /10m {{ }}
@@ -51,7 +54,7 @@ def start(work: Path, port: int, core: int) -> Process:
         if path != "/":
             (files / path[1:]).write_bytes(b"x" * size)
     config = work / "nginx.conf"
-    config.write_text(CONFIG.format(work=work, port=port, body="x" * SIZES["/"]))
+    config.write_text(CONFIG.format(work=work, port=port, body="x" * SIZES["/"], slow_s=SLOW_S))
     process = Process(["nginx", "-p", str(work), "-c", str(config)], core=core, log=work / "log")
     process.wait_ready(port)
     return process

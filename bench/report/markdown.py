@@ -18,6 +18,9 @@ TITLES = {
     "connections": "Memory of an idle keep-alive connection",
     "endpoints": "CPU per request against the number of endpoints",
     "routes": "CPU per request against the number of routes",
+    "workers": "CPU per request against the number of workers, on one processor",
+    "active": "Memory of a connection whose request waits for its upstream",
+    "balance": "Answers within 1 s at 1,000 a second, 11 endpoints, one of them slow for half of the run",
 }
 # The column that is compared between peers.
 MAIN = {
@@ -27,8 +30,10 @@ MAIN = {
     "latency": "p99_us",
     "spin": "p99_us",
     "connections": "idle_bytes",
+    "active": "active_bytes",
+    "balance": "success_percent",
 }
-VARIED = ("size", "direction", "rate", "spinning", "endpoints", "routes", "workers")
+VARIED = ("size", "direction", "rate", "spinning", "endpoints", "routes", "workers", "balancer")
 HIDDEN = {"measure", "peer", "round", "requests", "histogram_us", *VARIED}
 BASES = ("floor", "nginx", "haproxy", "envoy")
 

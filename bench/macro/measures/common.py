@@ -64,10 +64,10 @@ def start(name: str, peer: Peer, setup: Setup, core: int, started: list[Process]
     return Running(name, setup.listen, process.wait_ready(setup.listen, within_s=ready_within_s), process)
 
 
-def setup_for(work: Path, name: str, endpoints: tuple[str, ...]) -> Setup:
+def setup_for(work: Path, name: str, endpoints: tuple[str, ...], **changes: Any) -> Setup:
     own = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=work))
     own.chmod(0o755)  # nginx drops to another user
-    return Setup(free_port(), endpoints, own)
+    return replace(Setup(free_port(), endpoints, own), **changes)
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Stage:
 
     def up(self, name: str, *, wrap: tuple[str, ...] = (), ready_within_s: float = 30, **changes: Any) -> Running:
         """Starts a peer of the bench, `changes` made to its setup; it ends with the stage."""
-        setup = replace(setup_for(self.work, name, (self.upstream,)), **changes)
+        setup = setup_for(self.work, name, (self.upstream,), **changes)
         core = self.bench.cores.proxy
         return start(name, self.bench.peers[name], setup, core, self.started, wrap, ready_within_s)
 

@@ -6,10 +6,13 @@ import socket
 import time
 from collections.abc import Iterator
 
+from bench.macro import upstream
 from bench.macro.measures.common import Bench, Row, Running, all_running, stage
 
 IDLE_CONNECTIONS = 2000
-REQUEST = b"GET / HTTP/1.1\r\nHost: bench.test\r\n\r\n"
+ACTIVE_CONNECTIONS = 1000
+ROUTES = (1, 100, 1000)
+REQUEST = b"GET %s HTTP/1.1\r\nHost: bench.test\r\n\r\n"
 
 
 def idle(bench: Bench) -> Iterator[Row]:
@@ -23,20 +26,22 @@ def idle(bench: Bench) -> Iterator[Row]:
 
 
 def startup(bench: Bench) -> Iterator[Row]:
-    """Milliseconds from exec to the first 200; the machine does nothing else meanwhile."""
+    """Milliseconds from exec to the first 200, by number of routes; the machine does nothing else meanwhile."""
     for round_number in range(bench.rounds):
         with stage(bench) as here:
-            for name in bench.without("direct").peers:
-                peer = here.up(name)
-                here.down(peer)
-                yield {"measure": "start", "peer": name, "round": round_number, "ready_ms": peer.ready_s * 1e3}
+            for count in ROUTES:
+                for name in bench.without("direct", *(("floor",) if count > 1 else ())).peers:
+                    peer = here.up(name, routes=count)
+                    here.down(peer)
+                    row: Row = {"measure": "start", "peer": name, "round": round_number, "routes": count}
+                    yield row | {"ready_ms": peer.ready_s * 1e3}
 
 
 def _answer_all(connections: list[socket.socket]) -> None:
     """Sends a request on each and reads each answer to its end. Raises RuntimeError when one fails."""
     with selectors.DefaultSelector() as selector:
         for connection in connections:
-            connection.sendall(REQUEST)
+            connection.sendall(REQUEST % b"/")
             selector.register(connection, selectors.EVENT_READ, bytearray())
         deadline = time.monotonic() + 30
         while selector.get_map() and time.monotonic() < deadline:
@@ -78,3 +83,23 @@ def connections(bench: Bench) -> Iterator[Row]:
             for peer in running:
                 row: Row = {"measure": "connections", "peer": peer.name, "round": round_number}
                 yield row | _memory_per_connection(peer)
+
+
+def active(bench: Bench) -> Iterator[Row]:
+    """Memory of a connection whose request waits for its upstream, the upstream connection included."""
+    for round_number in range(bench.rounds):
+        with all_running(bench.without("direct", "floor")) as running:
+            for peer in running:
+                assert peer.process is not None
+                with contextlib.ExitStack() as stack:
+                    opened = [
+                        stack.enter_context(socket.create_connection(("127.0.0.1", peer.port)))
+                        for _ in range(ACTIVE_CONNECTIONS)
+                    ]
+                    before = peer.process.memory()["anonymous"]
+                    for connection in opened:
+                        connection.sendall(REQUEST % b"/slow")
+                    time.sleep(upstream.SLOW_S / 2)
+                    grown = peer.process.memory()["anonymous"] - before
+                row: Row = {"measure": "active", "peer": peer.name, "round": round_number}
+                yield row | {"connections": ACTIVE_CONNECTIONS, "active_bytes": grown / ACTIVE_CONNECTIONS}

@@ -6,6 +6,7 @@ from bench.macro.measures.common import Bench, Load, Row, load_rows, stage
 
 ENDPOINTS = (1, 10, 100, 1000, 10_000)
 ROUTES = (1, 100, 10_000)
+WORKERS = (1, 2)
 
 
 def addresses(upstream: str, count: int) -> tuple[str, ...]:
@@ -29,3 +30,11 @@ def routes(bench: Bench) -> Iterator[Row]:
             running = [here.up(name, routes=count) for name in here.bench.peers]
             path = f"/route/{count - 1}/" if count > 1 else "/"
             yield from load_rows(bench, running, "routes", [Load({"routes": count}, path=path)])
+
+
+def workers(bench: Bench) -> Iterator[Row]:
+    """On the one processor all the same: what sharing the work costs, not what more processors give."""
+    for count in WORKERS:
+        with stage(bench.without("direct", "floor")) as here:
+            running = [here.up(name, workers=count) for name in here.bench.peers]
+            yield from load_rows(bench, running, "workers", [Load({"workers": count})])

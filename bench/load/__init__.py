@@ -1,0 +1,1 @@
+"""Clients and origins of the benchmark."""
