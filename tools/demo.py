@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+from typing import cast
 
 import httptools
 import uvloop
@@ -20,8 +21,7 @@ class Echo(asyncio.Protocol):
     """Answers every request with its own method, target, fields and body, as text."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
         self.parser = httptools.HttpRequestParser(self)
 
     def data_received(self, data: bytes) -> None:
