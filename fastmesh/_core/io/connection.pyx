@@ -10,10 +10,10 @@ from fastmesh._core.ffi.linux cimport (
     EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, SHUT_WR, epoll_event, sys_close,
     sys_epoll_ctl, sys_recv, sys_reset_on_close, sys_send, sys_send2, sys_shutdown,
 )
-from fastmesh._core.io.state cimport CONN_LISTENER, CONN_SHUT, DOWN_HEAD, DOWN_IDLE, SCRATCH_BYTES
+from fastmesh._core.io.state cimport CONN_DOWN, CONN_LISTENER, CONN_SHUT, SCRATCH_BYTES
 
 cdef enum:
-    RESERVE = 4     # one buffer in so many is kept for exchanges
+    RESERVE = 4     # one buffer in so many is kept for responses
 
 
 cdef Conn* conn_open(Worker* w, i32 fd, u8 kind, u8 state) noexcept nogil:
@@ -79,20 +79,22 @@ cdef i64 conn_recv(Worker* w, Conn* c) noexcept nogil:
     return IO
 
 
-# Heads that are still arriving may not take the buffers that answers need.
+# What clients send may not take the buffers that answers need: some exchange can always end and give its own back.
 cdef inline bint is_reserved(const Conn* c, const Pool* pool) noexcept nogil:
-    return c.state == DOWN_HEAD or c.state == DOWN_IDLE if pool_left(pool) <= pool.count // RESERVE else 0
+    return c.kind == CONN_DOWN and pool_left(pool) <= pool.count // RESERVE
 
 
 cdef int conn_room(Worker* w, Conn* c, u64 expect, bint movable) noexcept nogil:
     cdef int r = OK
     if c.inb.data == NULL:
-        if expect > BUFFER_SMALL and buf_take(&w.pools, &c.inb, BUFFER_LARGE) == OK:
+        if expect > BUFFER_SMALL and not is_reserved(c, &w.pools.large) and (
+                buf_take(&w.pools, &c.inb, BUFFER_LARGE) == OK):
             return OK
         r = FULL if is_reserved(c, &w.pools.small) else buf_take(&w.pools, &c.inb, BUFFER_SMALL)
     elif movable and buf_len(&c.inb) == 0 and expect > c.inb.cap:
         # Reads grow with the stream; without a free large buffer it goes on with the small one.
-        buf_grow(&w.pools, &c.inb)
+        if not is_reserved(c, &w.pools.large):
+            buf_grow(&w.pools, &c.inb)
     elif buf_room(&c.inb) == 0:
         if movable and c.inb.r > 0:
             buf_compact(&c.inb)

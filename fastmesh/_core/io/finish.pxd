@@ -23,5 +23,8 @@ cdef void exchange_last_hop(Worker* w, Exchange* x, Conn* down) noexcept nogil
 cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil
 # No buffer is free: tries again in a moment, which is back-pressure to whoever was to be read.
 cdef void exchange_starve(Worker* w, Exchange* x, Conn* up) noexcept nogil
+# Its request was sent / its wait for a response head is over (any number of times): the balancer sees who is late now.
+cdef void exchange_fly(Worker* w, Exchange* x) noexcept nogil
+cdef void exchange_land(Worker* w, Exchange* x) noexcept nogil
 # Takes it out of the queue of its slot.
 cdef void exchange_unqueue(Worker* w, Exchange* x) noexcept nogil

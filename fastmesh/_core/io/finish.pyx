@@ -18,11 +18,11 @@ from fastmesh._core.io.fault cimport (
 )
 from fastmesh._core.io.pipe cimport PUMP_DONE, pipe_init, pipe_pump
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_HEAD_ONLY, EX_HTTP10, EX_REPLAY, EX_STARVED, EX_UP_KEEP,
+    CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_FLYING, EX_HEAD_ONLY, EX_HTTP10, EX_REPLAY, EX_STARVED, EX_UP_KEEP,
     PHASE_PENDING, PHASE_TUNNEL, Waiting,
 )
 from fastmesh._core.io.upstream cimport upstream_backend, upstream_close, upstream_give, upstream_mirror
-from fastmesh._core.routing.balancer cimport PICK_NONE, balancer_count, balancer_end
+from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE, balancer_count, balancer_end
 from fastmesh._core.routing.snapshot cimport Backend
 
 cdef enum:
@@ -32,6 +32,7 @@ cdef enum:
 cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil:
     cdef u32 backend
     cdef i64 rtt = -1
+    exchange_land(w, x)
     if not x.flags & EX_COUNTED:
         return
     x.flags &= <u16>~EX_COUNTED
@@ -82,6 +83,48 @@ cdef void exchange_end(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
     buf_give(&w.pools, &x.log)
     w.exchange_count -= 1
     slab_give(&w.exchanges, x)
+
+
+cdef void flight_publish(Worker* w, u32 slot) noexcept nogil:
+    cdef Exchange* oldest = exchange_get(w, w.waiting[slot].flight_first)
+    cdef EndpointState* state = &w.balancer.slots[slot]
+    # Exchanges with the endpoint that had the slot before say nothing of this one.
+    state.oldest_ns = oldest.sent_ns if oldest != NULL and oldest.slot_gen == state.slot_gen else 0
+
+
+cdef void exchange_fly(Worker* w, Exchange* x) noexcept nogil:
+    cdef Waiting* slot = &w.waiting[x.slot]
+    cdef Exchange* last = exchange_get(w, slot.flight_last)
+    cdef u64 handle = slab_handle(&w.exchanges, x)
+    x.flags |= EX_FLYING
+    x.flight_before = slot.flight_last
+    x.flight_after = 0
+    if last != NULL:
+        last.flight_after = handle
+    else:
+        slot.flight_first = handle
+        flight_publish(w, x.slot)
+    slot.flight_last = handle
+
+
+cdef void exchange_land(Worker* w, Exchange* x) noexcept nogil:
+    cdef Waiting* slot = &w.waiting[x.slot]
+    cdef Exchange* before
+    cdef Exchange* after
+    if not x.flags & EX_FLYING:
+        return
+    x.flags &= <u16>~EX_FLYING
+    before = exchange_get(w, x.flight_before)
+    after = exchange_get(w, x.flight_after)
+    if after != NULL:
+        after.flight_before = x.flight_before
+    else:
+        slot.flight_last = x.flight_before
+    if before != NULL:
+        before.flight_after = x.flight_after
+    else:
+        slot.flight_first = x.flight_after
+        flight_publish(w, x.slot)
 
 
 cdef void exchange_starve(Worker* w, Exchange* x, Conn* up) noexcept nogil:

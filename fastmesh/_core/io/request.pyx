@@ -16,7 +16,8 @@ from fastmesh._core.io.fault cimport (
     FAULT_UPSTREAM_RESET,
 )
 from fastmesh._core.io.finish cimport (
-    exchange_abort, exchange_fail, exchange_get, exchange_last_hop, exchange_starve, exchange_uncount, exchange_unqueue,
+    exchange_abort, exchange_fail, exchange_fly, exchange_get, exchange_last_hop, exchange_starve, exchange_uncount,
+    exchange_unqueue,
 )
 from fastmesh._core.io.meters cimport block_of
 from fastmesh._core.io.pipe cimport (
@@ -344,6 +345,7 @@ cdef void request_send(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
     x.sent_ns = w.now_ns
     x.active_ns = w.now_ns
     x.first_ns = 0
+    exchange_fly(w, x)
     if x.per_try_ns:
         conn_deadline(w, up, w.now_ns + x.per_try_ns)
     if body_n < 0:

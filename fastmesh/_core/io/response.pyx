@@ -13,7 +13,8 @@ from fastmesh._core.io.fault cimport (
     FAULT_UPSTREAM_TRUNCATED,
 )
 from fastmesh._core.io.finish cimport (
-    exchange_abort, exchange_complete, exchange_cut_request, exchange_end_tunnel, exchange_fail, exchange_starve,
+    exchange_abort, exchange_complete, exchange_cut_request, exchange_end_tunnel, exchange_fail, exchange_land,
+    exchange_starve,
 )
 from fastmesh._core.io.pipe cimport (
     PUMP_BAD, PUMP_DONE, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, pipe_forget,
@@ -179,6 +180,7 @@ cdef bint response_deliver(Worker* w, Exchange* x, Conn* down, Conn* up) noexcep
     x.status = w.head.status
     x.first_ns = w.now_ns
     x.active_ns = w.now_ns
+    exchange_land(w, x)
     response_edit(w, x, framing, &edit)
     head_n = http1_response_write(w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, &w.head, buf_head(&up.inb), &edit)
     if head_n < 0:

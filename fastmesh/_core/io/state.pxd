@@ -107,6 +107,7 @@ cdef enum ExchangeFlag:
     EX_FRESH = 1024         # the next upstream connection must be a new one
     EX_IDEMPOTENT = 2048
     EX_COUNTED = 4096       # balancer_begin was called and balancer_end is owed
+    EX_FLYING = 16384       # sent, no response head yet: in the flight list of its slot
     EX_STARVED = 8192       # no buffer was free: looked at again by the upstream connection's timer
 
 ctypedef struct Exchange:
@@ -142,6 +143,8 @@ ctypedef struct Exchange:
     i64 per_try_ns          # timeout, 0: none
     u64 request_bytes       # received, head included
     u64 response_bytes      # sent, head included
+    u64 flight_before       # handles of its neighbours in the flight list, 0 at the ends
+    u64 flight_after
     u64 pending_next        # handle of the next exchange that waits for this slot
     Buf log                 # owns: what the access log keeps of the request head
     u32 retries
@@ -155,6 +158,8 @@ ctypedef struct Waiting:
     u32 count
     u8 freed                # is in the worker's list of slots to serve
     int error               # errno of the endpoint's last failed connect
+    u64 flight_first        # handle of the exchange that waits longest for a response head from this slot, 0: none
+    u64 flight_last
     u32 backend             # index in the adopted snapshot of the endpoint with this slot
     u32 endpoint            # same
 

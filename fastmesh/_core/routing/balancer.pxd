@@ -18,6 +18,7 @@ ctypedef struct EndpointState:
     u32 in_flight        # exchanges
     Ewma ewma
     i64 born_ns          # slow start counts from here
+    i64 oldest_ns        # when the oldest exchange that waits for its response head was sent, 0: none; kept by io
     i64 retry_ns         # when ENDPOINT_OUT
     u32 failures         # connect failures in a row
     u8 health            # EndpointHealth
