@@ -53,6 +53,19 @@ class Echo(asyncio.Protocol):
             self.transport.close()
 
 
+async def accepting(address: str, proxy: asyncio.subprocess.Process) -> None:
+    """Returns when something accepts connections there, or the proxy has ended."""
+    host, _, port = address.rpartition(":")
+    while proxy.returncode is None:
+        try:
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        except OSError:
+            await asyncio.sleep(0.02)
+        else:
+            writer.close()
+            return
+
+
 async def demo() -> int:
     """Runs until fastmesh ends; returns its exit code."""
     loop = asyncio.get_running_loop()
@@ -66,15 +79,20 @@ async def demo() -> int:
     )
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, proxy.send_signal, number)
+    listen = environment["FASTMESH_LISTEN"].split(",")[0]
+    if not listen.startswith("unix:"):
+        await accepting(listen, proxy)
     print(
         f"an upstream that says back what it was sent is at http://{host}:{port}\n"
-        f"try:  curl -i http://{environment['FASTMESH_LISTEN'].split(',')[0]}/hello\n"
+        f"try:  curl -i http://{listen}/hello\n"
         f"      curl http://{environment['FASTMESH_ADMIN']}/metrics\n"
         f"      curl http://{environment['FASTMESH_ADMIN']}/ready\n"
         f"end with Ctrl-C",
         flush=True,
     )
-    return await proxy.wait()
+    code = await proxy.wait()
+    upstream.close()
+    return code
 
 
 if __name__ == "__main__":
