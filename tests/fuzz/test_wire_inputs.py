@@ -4,21 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.probe import wire_fuzz
+from tests.probe.wire_fuzz import TARGETS, run
 
 SEEDS = Path(__file__).resolve().parents[1] / "corpus" / "fuzz"
 
 
-@pytest.mark.parametrize("target", wire_fuzz.TARGETS)
+@pytest.mark.parametrize("target", TARGETS)
 def test_known_inputs(target: str) -> None:
     inputs = sorted((SEEDS / target).iterdir())
     assert inputs
-    broken = {path.name: law for path in inputs if (law := wire_fuzz.run(target, path.read_bytes()))}
+    broken = {path.name: law for path in inputs if (law := run(target, path.read_bytes()))}
     assert not broken
 
 
-@pytest.mark.parametrize("target", wire_fuzz.TARGETS)
+@pytest.mark.parametrize("target", TARGETS)
 def test_every_cut_of_known_inputs(target: str) -> None:
     for path in sorted((SEEDS / target).iterdir()):
         data = path.read_bytes()
-        assert not [cut for cut in range(len(data)) if wire_fuzz.run(target, data[:cut])], path.name
+        assert not [cut for cut in range(len(data)) if run(target, data[:cut])], path.name

@@ -3,11 +3,12 @@
 import re
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 WIRE = Path(__file__).resolve().parents[2] / "fastmesh" / "_core" / "wire"
 
 
-def enum_of(file: str, name: str) -> IntEnum:
+def enum_of(file: str, name: str) -> Any:
     """The enum as Python's, e.g. enum_of("http1_types.pxd", "Http1Fault")."""
     text = re.sub(r"#.*", "", (WIRE / file).read_text())
     found = re.search(rf"cdef enum {name}:\n((?:[ ]+\w+.*\n|\s*\n)+)", text)
@@ -15,7 +16,7 @@ def enum_of(file: str, name: str) -> IntEnum:
     members: list[tuple[str, int]] = []
     for member, value in re.findall(r"^\s+(\w+)(?: = (\d+))?\s*$", found[1], re.MULTILINE):
         members.append((member, int(value) if value else members[-1][1] + 1))
-    return IntEnum(name, members)  # type: ignore[return-value]
+    return IntEnum(name, members)
 
 
 Fault = enum_of("http1_types.pxd", "Http1Fault")

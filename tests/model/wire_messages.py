@@ -34,7 +34,7 @@ ODD_STATUS_LINES = (
     b"ICY 200 OK", b"HTTP/1.12 200 OK",
 )  # fmt: skip
 HOST_LINES = (
-    b"Host: example.com", b"host: EXAMPLE.com:80", b"Host: example.com:443", b"Host:", b"Host: [::1]:80",
+    b"Host: example.com", b"host: EXAMPLE.com:80", b"Host: example.com:443", b"Host: [::1]:80",
     b"Host: %41.b:",
 )  # fmt: skip
 FIELD_LINES = (
@@ -62,6 +62,7 @@ ODD_FIELD_LINES = (
     b"Transfer-Encoding: ", b"Transfer-Encoding: chunked;a=b", b"Transfer-Encoding: gzip ; q = 1",
     b"Transfer-Encoding: x;y", b"Transfer-Encoding: ,chunked", b"Transfer-Encoding: identity",
     b"Transfer-Encoding: ch unked", b'Transfer-Encoding: x;y="z"', b"Transfer-Encoding: gzip", b"Transfer-Encoding: x;",
+    b"Host:", b"Host: \t ",
     b"Host: a b", b"Host: a@b", b"Host: [::1", b"Host: a:123456", b"Host: http://a/", b"Host: :80", b"Host: a:65536",
     b"Connection: a b", b"Connection: Host", b"Connection: content-length", b"Connection: Cookie",
     b"Connection: Content-Foo", b"Connection: cache-control", b"Connection: " + b"a," * 65,

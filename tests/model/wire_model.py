@@ -32,7 +32,7 @@ NOT_IN_TRAILERS = HOP_BY_HOP | END_TO_END | {
     b"trailer", b"proxy-authorization", b"proxy-authenticate", b"proxy-authentication-info", b"set-cookie", b"pragma",
     b"range", b"www-authenticate", b"age", b"expires", b"location", b"retry-after", b"vary",
 }  # fmt: skip
-FIELD_IDS = {member.name[6:].lower().replace("_", "-").encode(): member for member in FieldId if member}  # type: ignore[attr-defined]
+FIELD_IDS = {member.name[6:].lower().replace("_", "-").encode(): member for member in FieldId if member}
 
 
 class Refused(Exception):
@@ -117,7 +117,7 @@ class Head:
         self.version(version)
         if not re.fullmatch(rb"[\x21-\x22\x24-\x7e]+", target):
             raise Refused(Fault.FAULT_TARGET)
-        names = {member.name[7:].encode(): member for member in Method if member}  # type: ignore[attr-defined]
+        names = {member.name[7:].encode(): member for member in Method if member}
         self.h |= {"method_len": len(method), "method": names.get(method, 0)}
         self.h |= {"target_off": off + len(method) + 1, "target_len": len(target)}
         self.target(self.h["target_off"], target)
@@ -221,16 +221,13 @@ class Head:
             return
         if len(hosts) > 1:
             raise Refused(Fault.FAULT_HOST_REPEATED)
-        if not hosts[0] and not self.target_authority:
-            return
         said = parse_authority(hosts[0])
-        if hosts[0] and not said:
+        if not said:
             raise Refused(Fault.FAULT_HOST)
         if self.target_authority:
-            if not said or not self.same_host(said, self.target_authority):
+            if not self.same_host(said, self.target_authority):
                 raise Refused(Fault.FAULT_HOST_MISMATCH)
             return
-        assert said
         off = next(v for n, nn, v, _ in self.lines if self.data[n : n + nn].lower() == b"host")
         self.h |= {"authority_off": off, "authority_len": len(hosts[0]), "host_len": len(said[0])}
 
@@ -311,7 +308,7 @@ class Head:
         return self.field_table(HOP_BY_HOP | options)
 
 
-def control_fault(kind: str, started: bool, line: bytes) -> int:
+def control_fault(kind: str, started: bool, line: bytes) -> Any:
     """Why a control byte at the end of `line` is refused."""
     if line.endswith(b"\n"):
         return Fault.FAULT_BARE_LF
@@ -369,7 +366,7 @@ class Body:
     payload: bytes
 
 
-def size_line_prefix(line: bytes) -> int:
+def size_line_prefix(line: bytes) -> Any:
     """FAULT_NONE when the bytes may begin a size line (without CRLF), else the fault. Used byte by byte."""
     digits = re.match(rb"[0-9A-Fa-f]*", line)
     assert digits

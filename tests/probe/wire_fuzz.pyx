@@ -180,6 +180,8 @@ cdef int written_check(int kind, const u8* out, size_t n, u32 flags, const Http1
 
 cdef void edit_from(HeadEdit* edit, const u8* data) noexcept nogil:
     memset(edit, 0, sizeof(HeadEdit))
+    edit.host = b"10.0.0.1:9000"  # without it an HTTP/1.0 request goes out with an empty Host, which is refused
+    edit.host_len = 13
     edit.flags = (data[1] | <u32>data[2] << 8) & 0x7FF
     if data[3] & 1:
         edit.via = b"fastmesh"

@@ -53,7 +53,8 @@ cdef class Parser:
     cdef int kind
     cdef bytes last
 
-    def __cinit__(self, str kind, int head_bytes=65536, int line_bytes=16384, int field_line_bytes=65536, int fields=128):
+    def __cinit__(self, str kind, int head_bytes=65536, int line_bytes=16384, int field_line_bytes=65536,
+                  int fields=128):
         self.head = <Http1Head*>malloc(sizeof(Http1Head))
         if self.head == NULL:
             raise MemoryError
@@ -106,8 +107,8 @@ cdef class Parser:
         return http1_response_framing(self.head, <u8>method)
 
     def write(self, size_t room=1 << 18, int flags=0, via=None, client=None, date=None, bint https=False,
-              int max_forwards=0, size_t out_at=0):
-        """The last fed message written again with an edit: bytes, or the Status. out_at: where to, else a heap block."""
+              int max_forwards=0, host=None, size_t out_at=0):
+        """The last fed message written again with an edit: bytes, or the Status. out_at: where to, else on the heap."""
         cdef HeadEdit edit
         cdef i64 n
         cdef u8* out
@@ -122,6 +123,9 @@ cdef class Parser:
             edit.client_len = <u32>len(client)
         if date is not None:
             edit.date = <const u8*>(<bytes>date)
+        if host is not None:
+            edit.host = <const u8*>(<bytes>host)
+            edit.host_len = <u32>len(host)
         edit.https = https
         edit.max_forwards = <u8>max_forwards
         out = <u8*>out_at if out_at else <u8*>malloc(room if room else 1)
@@ -138,8 +142,9 @@ cdef class Parser:
         return result
 
 
-def error(int status, bytes text, date=None, bint close=False, bint head_only=False, size_t room=65536, size_t out_at=0):
-    """A proxy-made response: bytes, or the Status. out_at: where to, else a heap block."""
+def error(int status, bytes text, date=None, bint close=False, bint head_only=False, size_t room=65536,
+          size_t out_at=0):
+    """A proxy-made response: bytes, or the Status. out_at: where to, else on the heap."""
     cdef u8* out = <u8*>out_at if out_at else <u8*>malloc(room if room else 1)
     cdef const u8* stamp = NULL
     cdef i64 n

@@ -233,7 +233,8 @@ FM_INLINE size_t fm_host_span(const uint8_t *p, size_t n, size_t room)
     return at;
 }
 
-/* Known field's number, 0 when the name is none. The name must hold no control byte: folding by 0x20 would let one pass. */
+/* Known field's number, 0 when the name is none. The name must hold no control byte: folding by 0x20 would let one
+ * pass. */
 FM_INLINE uint8_t fm_field_id(const uint8_t *p, size_t n)
 {
     const uint64_t fold8 = 0x2020202020202020u;

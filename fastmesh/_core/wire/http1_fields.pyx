@@ -142,9 +142,9 @@ cdef bint host_agrees(const Http1Head* head, const u8* data, const u8* host, con
     cdef Authority wanted
     cdef const u8* authority = data + head.authority_off
     cdef int port = 80
-    if not authority_parse(authority, head.authority_len, head.authority_len, &wanted) or wanted.host_len != said.host_len:
+    if not authority_parse(authority, head.authority_len, head.authority_len, &wanted):
         return False
-    if not same_folded(authority, host, said.host_len):
+    if wanted.host_len != said.host_len or not same_folded(authority, host, said.host_len):
         return False
     if head.form == TARGET_AUTHORITY:  # CONNECT has no default port: a Host without one claims nothing about it
         return said.port == PORT_NONE or said.port == wanted.port
@@ -154,7 +154,8 @@ cdef bint host_agrees(const Http1Head* head, const u8* data, const u8* host, con
 
 
 cdef u8 host_settle(Http1Head* head, const u8* data, const FieldFacts* facts) noexcept nogil:
-    """RFC 9112 3.2. An empty value is lawful where the target names no authority either."""
+    """RFC 9112 3.2. An empty value is for a target URI without authority; http and https always have one, and an empty
+    one is to be rejected (RFC 9110 4.2.1)."""
     cdef const Field* field
     cdef Authority said
     cdef bint target_names = head.form == TARGET_ABSOLUTE or head.form == TARGET_AUTHORITY
@@ -163,8 +164,6 @@ cdef u8 host_settle(Http1Head* head, const u8* data, const FieldFacts* facts) no
     if repeated(facts, FIELD_HOST):
         return FAULT_HOST_REPEATED
     field = &head.fields[last_of(facts, FIELD_HOST)]
-    if field.value_len == 0:
-        return FAULT_HOST_MISMATCH if target_names else FAULT_NONE
     if not authority_parse(data + field.value_off, field.value_len, head.head_bytes - field.value_off, &said):
         return FAULT_HOST
     if target_names:

@@ -169,7 +169,8 @@ cdef inline int start_line(Work* w, Scan* scan, size_t pos, size_t* after) noexc
     return OK if fault == FAULT_NONE else refuse(w, BAD, fault)
 
 
-cdef inline bint field_line(Field* field, const u8* data, size_t pos, size_t colon, size_t end, size_t n) noexcept nogil:
+cdef inline bint field_line(Field* field, const u8* data, size_t pos, size_t colon, size_t end,
+                            size_t n) noexcept nogil:
     """One field line, data[pos .. end), with its first colon at `colon`."""
     cdef size_t name = colon - pos, value = colon + 1
     cdef u8 ident

@@ -31,7 +31,7 @@ cdef enum Framing:
 cdef enum Http1Flag:
     HEAD_KEEP_ALIVE = 1          # the connection persists after this message (RFC 9112 9.3, version and Connection)
     HEAD_CLOSE = 2               # Connection: close was said
-    HEAD_UPGRADE = 4             # Connection names Upgrade and a non-empty Upgrade field is present (and is not only h2c)
+    HEAD_UPGRADE = 4             # Connection names Upgrade and an Upgrade field is present that is not empty or only h2c
     HEAD_TE_TRAILERS = 8         # TE lists trailers
     HEAD_EXPECT_CONTINUE = 16    # Expect: 100-continue
     HEAD_DROPS = 32              # at least one field has drop set
@@ -69,7 +69,7 @@ cdef enum Http1Fault:
     FAULT_LINE_TOO_LONG          # request line over its limit (414)
     FAULT_HEAD_TOO_LONG          # head over limits.head_bytes, or a field line over limits.field_line_bytes (431)
     FAULT_TOO_MANY_FIELDS        # (431)
-    FAULT_CONNECTION             # malformed Connection, or it names a field it must not (Host, Content-Length, Transfer-Encoding ...)
+    FAULT_CONNECTION             # malformed Connection, or it names a field it must not (Host, Content-Length, ...)
     FAULT_UPGRADE                # an upgrade that cannot be forwarded safely (malformed, or with a request body)
 
 ctypedef struct Http1Limits:

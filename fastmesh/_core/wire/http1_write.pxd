@@ -13,23 +13,23 @@ cdef enum EditFlag:
     EDIT_TE_TRAILERS = 64    # add TE: trailers and name TE in Connection
     EDIT_MAX_FORWARDS = 128  # write Max-Forwards as max_forwards instead of what came
     EDIT_FORWARDED = 256     # add an element to Forwarded (RFC 7239)
-    EDIT_XFF = 512           # add client to X-Forwarded-For, and X-Forwarded-Proto where none came (or none is to be trusted)
+    EDIT_XFF = 512           # add client to X-Forwarded-For; X-Forwarded-Proto where none came (or none is trusted)
     EDIT_XFF_REPLACE = 1024  # with EDIT_XFF / EDIT_FORWARDED: what the client sent is left out, not added to
 
 ctypedef struct HeadEdit:
     u32 flags                # EditFlag
     const u8* via            # borrows config for the call: the pseudonym for Via, NULL for none
     u32 via_len
-    const u8* host           # borrows config for the call: Host of an HTTP/1.0 request that came without one; NULL: an empty Host
+    const u8* host           # borrows config for the call: Host of an HTTP/1.0 request that came without; NULL: empty
     u32 host_len
     const u8* client         # borrows the connection for the call: text of the client's IP address, no brackets
     u32 client_len
-    const u8* date           # response: borrows the worker's clock text (29 bytes), written when Date is missing; NULL: never
+    const u8* date           # response: borrows the worker's clock text (29 bytes), written when Date is missing
     u8 https                 # 1: the client came by TLS
     u8 max_forwards
 
-# Bytes written, or FULL. Request: always HTTP/1.1, origin form ("*" for OPTIONS, authority form for CONNECT); for an absolute
-# target Host becomes its authority. Existing Via is kept and ours appended as one more element or one more line.
+# Bytes written, or FULL. Request: always HTTP/1.1, origin form ("*" for OPTIONS, authority form for CONNECT); for an
+# absolute target Host becomes its authority. Existing Via is kept and ours appended as one more line.
 cdef i64 http1_request_write(u8* out, size_t room, const Http1Head* head, const u8* data,
                              const HeadEdit* edit) noexcept nogil
 cdef i64 http1_response_write(u8* out, size_t room, const Http1Head* head, const u8* data,

@@ -241,7 +241,7 @@ cdef void put_host(Out* out, const Http1Head* head, const u8* data, const HeadEd
     put_text(out, b"Host: " if head.authority_len or edit.host_len else b"Host:")
     if head.authority_len:
         put(out, data + head.authority_off, head.authority_len)
-    else:
+    elif edit.host_len:
         put(out, edit.host, edit.host_len)
     put_text(out, b"\r\n")
 
@@ -250,7 +250,9 @@ cdef i64 http1_request_write(u8* out, size_t room, const Http1Head* head, const 
                              const HeadEdit* edit) noexcept nogil:
     cdef Out o
     # RFC 9112 3.2.2: the target's authority replaces Host. HTTP/1.0 may come without; a 1.1 request has one (3.2).
-    cdef bint new_host = head.form == TARGET_ABSOLUTE or (head.minor == 0 and not has_host(head))
+    cdef bint new_host = head.form == TARGET_ABSOLUTE or (
+        head.minor == 0 and (head.authority_len == 0 or not has_host(head))
+    )
     cdef u32 drops = edit_drops(edit.flags, new_host)
     if head.minor == 0:
         drops |= 1 << FIELD_EXPECT  # means nothing in HTTP/1.0 (RFC 9110 10.1.1), but would in what goes out
