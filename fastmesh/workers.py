@@ -210,7 +210,7 @@ class Pool:
         from fastmesh._core.bridge import Worker
 
         specs = worker_specs(config)
-        self.threads = [Thread(Worker(spec, publisher, ring), spec.index) for spec in specs]
+        self.threads = [Thread(Worker(spec, publisher, ring), spec.number) for spec in specs]
         self._timeout_s = config.workers.heartbeat_timeout_ns / 1e9
         self._log = log
         self._on_event = on_event
@@ -244,13 +244,13 @@ class Pool:
             thread.start(self._ended)
 
     async def started(self, timeout_s: float) -> bool:
-        """Waits until every loop has turned once; False when one has not in time."""
+        """Waits until every loop has turned once; False when one has not in time, or has ended again."""
         end_s = time.monotonic() + timeout_s
         while any(thread.worker.heartbeat()[0] == 0 and thread.result is None for thread in self.threads):
             if time.monotonic() > end_s:
                 return False
             await asyncio.sleep(0.002)
-        return not self.failed
+        return self.running == len(self.threads)
 
     def add_listener(self, bound: Bound, index: int) -> None:
         """Gives every worker its descriptor; the core owns them from here."""
@@ -295,7 +295,8 @@ class Pool:
         """Waits for the threads; False when one is still there. Blocks, so call it when the loop has nothing to do."""
         end_s = time.monotonic() + timeout_s
         for thread in self.threads:
-            thread.thread.join(max(0.0, end_s - time.monotonic()))
+            if thread.thread.ident is not None:  # was started
+                thread.thread.join(max(0.0, end_s - time.monotonic()))
         return not any(thread.thread.is_alive() for thread in self.threads)
 
     def close(self) -> None:
@@ -327,7 +328,7 @@ def worker_specs(config: Config) -> list[WorkerSpec]:
     sizes = config.workers
     return [
         WorkerSpec(
-            index=index,
+            number=index,
             connections=config.connection_slots,
             exchanges=config.exchange_slots,
             buffers=sizes.buffers,

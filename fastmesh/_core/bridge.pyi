@@ -55,7 +55,7 @@ class Publisher:
 
     def __init__(self, workers: int) -> None: ...
     def publish(self, spec: SnapshotSpec) -> int:
-        """Compile and publish; returns the version. Raises ValueError and keeps the old one when the spec is impossible."""
+        """Compile and publish; the version. ValueError: the spec is impossible, and the old one stays."""
     def version(self) -> int: ...
     def retired(self) -> int:
         """Old snapshots not yet freed; calling it frees those that can be."""
@@ -66,7 +66,7 @@ class LogRing:
     def __init__(self, workers: int, ring_bytes: int, template: LogTemplateSpec) -> None: ...
     def set_template(self, template: LogTemplateSpec) -> None: ...
     def run(self, fd: int) -> int:
-        """Thread body: writes lines to fd in big writes until stop(); returns 0, or the errno that ended it. GIL released."""
+        """Thread body: writes lines to fd in big writes until stop(); 0, or the errno that ended it. GIL released."""
     def stop(self) -> None: ...
     def reopen(self, fd: int) -> None:
         """Write to another fd from now on (log rotation)."""
@@ -76,13 +76,13 @@ class LogRing:
 class Worker:
     def __init__(self, spec: WorkerSpec, publisher: Publisher, log: LogRing | None = None) -> None: ...
     def run(self) -> int:
-        """Thread body: the event loop. Releases the GIL once; returns 0 after stop() or a finished drain, else an errno."""
+        """Thread body: the event loop. Releases the GIL once; 0 after stop() or a finished drain, else an errno."""
     def add_listener(self, fd: int, listener: int) -> None:
-        """Hand over a bound, listening, non-blocking socket; the core owns and closes the fd. `listener`: index 0..31."""
+        """Hand over a bound, listening, non-blocking socket; the core closes the fd. `listener`: index 0..31."""
     def remove_listener(self, listener: int) -> None:
         """Stop accepting on it and close it; its connections go on."""
     def drain(self) -> None:
-        """Close listeners and idle connections, end busy ones after their exchange; run() returns when none is left."""
+        """Close listeners and idle connections, end busy ones after their exchange; then run() returns."""
     def stop(self) -> None:
         """Close everything now; run() returns 0."""
     def wake(self) -> None:

@@ -455,20 +455,20 @@ cdef class Worker:
 
     def __cinit__(self, spec, Publisher publisher, LogRing log=None):
         cdef int r
-        if not 0 <= spec.index < publisher.shared.workers:
-            raise ValueError(f"worker {spec.index} of {publisher.shared.workers}")
+        if not 0 <= spec.number < publisher.shared.workers:
+            raise ValueError(f"worker {spec.number} of {publisher.shared.workers}")
         self.publisher = publisher
         self.log = log
         self.core = <CoreWorker*>calloc(1, sizeof(CoreWorker))
         if self.core == NULL:
             raise MemoryError
-        r = worker_init(self.core, publisher.shared, spec.index, spec.connections, spec.exchanges, spec.buffers,
+        r = worker_init(self.core, publisher.shared, spec.number, spec.connections, spec.exchanges, spec.buffers,
                         spec.large_buffers, spec.endpoint_slots, spec.meter_blocks, spec.meter_blocks)
         if r != OK:
-            raise MemoryError(f"worker {spec.index}: memory or file descriptors cannot be reserved")
+            raise MemoryError(f"worker {spec.number}: memory or file descriptors cannot be reserved")
         self.core.cpu = spec.cpu
         if log is not None:
-            self.core.log = &log.rings[spec.index]
+            self.core.log = &log.rings[spec.number]
             log.workers.append(self)
             self.share_template()
 

@@ -87,7 +87,7 @@ class LogTemplateSpec(NamedTuple):
 class WorkerSpec(NamedTuple):
     """Sizes of one worker; all memory is reserved at start (pages are touched only when used)."""
 
-    index: int
+    number: int  # 0 to workers - 1
     connections: int  # slab of downstream + upstream connections
     exchanges: int
     buffers: int  # of 16 KiB

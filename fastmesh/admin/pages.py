@@ -1,10 +1,9 @@
 """What the admin port answers: a table of pages over plain callables; it knows nothing of workers or metrics."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, get_args
-
-import msgspec
 
 from fastmesh.admin.http import Request, Response, text_response
 from fastmesh.config.model import LogLevel
@@ -109,5 +108,5 @@ class Pages:
 
 
 def _json(value: object) -> Response:
-    body = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    body = json.dumps(value, indent=2, default=str).encode()
     return Response(200, (body, b"\n"), "application/json")

@@ -12,9 +12,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import msgspec
 import uvloop
 
 import fastmesh
@@ -138,7 +138,8 @@ class App:
         await self._adopt(config)
         self._pool.start()
         if not await self._pool.started(START_WAIT_S):
-            raise StartError("a worker did not start")
+            why = [f"worker {index}: {os.strerror(number)}" for index, number in self._pool.failed.items()]
+            raise StartError(", ".join(why) or "a worker did not start in time")
         self._state = "running"
         self._tasks = [asyncio.ensure_future(work) for work in (self._tick(), self._reload_loop(), self._watch_file())]
         self._say_ready(config)
@@ -351,8 +352,8 @@ class App:
             part, _, field = setting.field.partition(".")
             old = getattr(self._config, part)
             if field:
-                old = msgspec.structs.replace(getattr(config, part), **{field: getattr(old, field)})
-            config = msgspec.structs.replace(config, **{part: old})
+                old = replace(getattr(config, part), **{field: getattr(old, field)})
+            config = replace(config, **{part: old})
         return config
 
     async def _watch_file(self) -> None:
@@ -397,7 +398,7 @@ class App:
         if self._pool.running == 0:
             self._ended.set()
         failed = self._pool.failed
-        if failed or self._state in ("starting", "running"):
+        if self._state == "running" or (failed and self._state != "starting"):
             for index, number in failed.items():
                 self._log("error", "worker failed", worker=index, error=os.strerror(number))
             self._exit_code = EXIT_FAILED

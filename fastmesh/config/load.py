@@ -5,10 +5,9 @@ replaces the endpoints of the file's backend of that name; FASTMESH_LISTEN repla
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
-
-import msgspec
 
 from fastmesh.config.model import DEFAULT_NAME, Backend, Config, Listener, PathKind, Retry, Route
 from fastmesh.config.problems import ConfigError, Problem
@@ -55,15 +54,15 @@ class _Assembly:
 
     def config(self) -> Config:
         settled = _with_settings(self.reader)
-        config = msgspec.structs.replace(settled, listeners=self._listeners(settled), file=self.reader.file)
-        config = msgspec.structs.replace(config, backends=self._backends(config))
-        config = msgspec.structs.replace(config, routes=self._routes(config))
+        config = replace(settled, listeners=self._listeners(settled), file=self.reader.file)
+        config = replace(config, backends=self._backends(config))
+        config = replace(config, routes=self._routes(config))
         sources = {setting.name: DEFAULT_SOURCE for setting in SETTINGS}
         places = {**self.reader.places, **self.places}
         sources |= {name: place.text for name, place in places.items()}
         if "listeners[0]" in self.places:
             sources["listen"] = Place("listeners", self.reader.file).text
-        return msgspec.structs.replace(config, sources=MappingProxyType(sources))
+        return replace(config, sources=MappingProxyType(sources))
 
     def _listeners(self, config: Config) -> tuple[Listener, ...]:
         items = [item for item in self.reader.items["listeners"] if "name" in item.values and "address" in item.values]
@@ -79,7 +78,7 @@ class _Assembly:
         backends = []
         for index, item in enumerate(items):
             self.places[f"backends[{index}]"] = item.place
-            upstream = msgspec.structs.replace(config.upstream, **_own(item, "upstream", "backend_key"))
+            upstream = replace(config.upstream, **_own(item, "upstream", "backend_key"))
             backends.append(Backend(item.values["name"], item.values.get("endpoints", ()), upstream))
         endpoints = self.reader.values.get("upstream")
         if endpoints is None:
@@ -91,7 +90,7 @@ class _Assembly:
             backends.append(Backend(DEFAULT_NAME, endpoints, config.upstream))
         elif place.source == ENVIRONMENT:
             self.places[f"backends[{at}].endpoints"] = place
-            backends[at] = msgspec.structs.replace(backends[at], endpoints=endpoints)
+            backends[at] = replace(backends[at], endpoints=endpoints)
         return tuple(backends)
 
     def _routes(self, config: Config) -> tuple[Route, ...]:
@@ -141,8 +140,8 @@ def _with_settings(reader: Reader) -> Config:
         for field in ("line_bytes", "field_line_bytes"):
             parts["policy"].setdefault(field, min(getattr(defaults.policy, field), reader.values["head_bytes"]))
     for part, fields in parts.items():
-        whole[part] = msgspec.structs.replace(getattr(defaults, part), **fields)
-    return msgspec.structs.replace(defaults, **whole)
+        whole[part] = replace(getattr(defaults, part), **fields)
+    return replace(defaults, **whole)
 
 
 def _own(item: Item, part: str, item_key: str) -> dict[str, Any]:
@@ -167,5 +166,5 @@ def _route(item: Item, retry: Retry) -> Route:
         given.get("methods", ()),
         given.get("headers", ()),
         given.get("listeners", ()),
-        msgspec.structs.replace(retry, **_own(item, "retry", "route_key")),
+        replace(retry, **_own(item, "retry", "route_key")),
     )

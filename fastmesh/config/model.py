@@ -6,10 +6,9 @@ names are those of `fastmesh._core.spec`, so that turning a Config into specs is
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
-
-import msgspec
 
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -33,7 +32,8 @@ HISTOGRAM_DETAILS: tuple[HistogramDetail, ...] = ("full", "coarse", "off")
 DEFAULT_NAME = "default"  # of the backend and the route that FASTMESH_UPSTREAM alone makes
 
 
-class Address(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Address:
     """Where a socket is bound or connected to: host and port, or the path of a Unix socket."""
 
     kind: AddressKind  # inet, inet6: numeric; name: must be resolved; unix: path is set, host and port are not
@@ -54,14 +54,16 @@ class Address(msgspec.Struct, frozen=True):
         return self.kind != "name"
 
 
-class Listener(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Listener:
     """One address clients connect to. Its position in Config.listeners is its index in the core (0..31)."""
 
     name: str  # unique; label of its metrics
     address: Address
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Endpoint:
     """One address of a backend."""
 
     address: Address
@@ -73,7 +75,8 @@ class Endpoint(msgspec.Struct, frozen=True):
         return self.address.text if self.weight == 1 else f"{self.address.text};weight={self.weight}"
 
 
-class Upstream(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Upstream:
     """What holds for every backend that does not say otherwise; names as in BackendSpec."""
 
     balancer: BalancerName = "p2c_ewma"
@@ -91,7 +94,8 @@ class Upstream(msgspec.Struct, frozen=True):
     max_pending: int = 1024  # exchanges that wait for a connection, per endpoint and worker
 
 
-class Backend(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Backend:
     """A set of endpoints that requests are spread over."""
 
     name: str  # unique; label of its metrics
@@ -99,7 +103,8 @@ class Backend(msgspec.Struct, frozen=True):
     upstream: Upstream = Upstream()  # settings of this backend, the global ones already filled in
 
 
-class HeaderMatch(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class HeaderMatch:
     """A condition on one request header field."""
 
     name: str  # lower case token
@@ -107,7 +112,8 @@ class HeaderMatch(msgspec.Struct, frozen=True):
     value: str = ""  # for kind "exact"; compared octet by octet
 
 
-class Retry(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Retry:
     """What holds for every route that does not say otherwise; names as in RouteSpec."""
 
     request_timeout_ns: int = 0  # from the whole request head to the end of the response; 0: none
@@ -115,7 +121,8 @@ class Retry(msgspec.Struct, frozen=True):
     retry_connect: int = 2  # further endpoints tried when one cannot be connected to
 
 
-class Route(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Route:
     """A rule that sends requests to a backend; every condition must hold, an empty one always does."""
 
     name: str  # unique; label of its metrics
@@ -129,7 +136,8 @@ class Route(msgspec.Struct, frozen=True):
     retry: Retry = Retry()  # settings of this route, the global ones already filled in
 
 
-class Policy(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Policy:
     """What holds for every client connection and message; names as in PolicySpec."""
 
     head_bytes: int = 65536  # start line, fields and empty line together; over it 431
@@ -148,7 +156,8 @@ class Policy(msgspec.Struct, frozen=True):
     forwarded_replace: bool = False  # what the client itself sent in them is left out
 
 
-class Workers(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Workers:
     """Worker threads and the memory each reserves at start (touched only when used). Taken at start only."""
 
     count: int = 1
@@ -162,7 +171,8 @@ class Workers(msgspec.Struct, frozen=True):
     heartbeat_timeout_ns: int = 5 * NS_PER_SECOND  # a worker whose loop stood still this long is reported
 
 
-class AccessLog(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class AccessLog:
     """One line per exchange."""
 
     # "off", "json", "combined" or a template: literal text with {field} and {field:argument}; {{ and }} are braces.
@@ -175,21 +185,24 @@ class AccessLog(msgspec.Struct, frozen=True):
         return self.format != "off"
 
 
-class Log(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Log:
     """The process log, on standard error."""
 
     level: LogLevel = "info"
     json: bool = False
 
 
-class Metrics(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Metrics:
     """How much /metrics says."""
 
     endpoints: bool = False  # series per endpoint
     histogram: HistogramDetail = "full"  # latency: full (<= 5 % error), coarse (powers of two), off (sum and count)
 
 
-class Process(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Process:
     """The process as a whole."""
 
     drain_timeout_ns: int = 30 * NS_PER_SECOND  # SIGTERM to exit at the latest
@@ -198,7 +211,8 @@ class Process(msgspec.Struct, frozen=True):
     backlog: int = 4096  # of a listening socket; the kernel cuts it to net.core.somaxconn
 
 
-class Config(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Config:
     """The effective configuration of a process. Immutable; a reload makes another one."""
 
     listeners: tuple[Listener, ...] = (Listener("default", Address("inet", "0.0.0.0", 4143)),)
@@ -216,7 +230,7 @@ class Config(msgspec.Struct, frozen=True):
     file: str = ""  # path of the file that was read; empty: none
     # Where values came from: name of a setting, or of a part as in "routes[0]" -> "default", "environment", or
     # "/etc/fastmesh.toml: routes[0]". Parts beyond the settings: listeners, backends, routes, backends[i].endpoints.
-    sources: Mapping[str, str] = MappingProxyType({})
+    sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def connection_slots(self) -> int:

@@ -5,6 +5,7 @@ Defaults are those of the structs in `model.py`. Some settings also stand in an 
 for that item alone.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from fastmesh.config.addresses import AddressKind, AdminAddress, Endpoints, Listen
@@ -32,7 +33,8 @@ MIB = 1 << 20
 HEAD_BYTES_MAX = 192 << 10  # of the core: a head must fit a large buffer with room to read on
 
 
-class Setting(Key, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting(Key):
     """One setting of the process."""
 
     group: str  # heading in the documentation

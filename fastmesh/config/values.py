@@ -5,9 +5,8 @@ Law: `parse(key, format(key, v)) == v` and `take(key, plain(key, v)) == v` for e
 """
 
 import re
+from dataclasses import dataclass
 from typing import Any
-
-import msgspec
 
 from fastmesh.config.problems import nearest
 
@@ -62,7 +61,8 @@ class Kind:
         return {"type": "string"}
 
 
-class Key(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Key:
     """One key of a file or item: its name, kind, bounds and meaning."""
 
     name: str

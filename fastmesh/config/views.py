@@ -5,8 +5,6 @@ Law: loading `tree(config)` as a file gives the same configuration again, source
 
 from typing import Any, NamedTuple
 
-import msgspec
-
 from fastmesh.config.model import Config
 from fastmesh.config.problems import HIDDEN
 from fastmesh.config.settings import (
@@ -83,7 +81,7 @@ def _item(keys: tuple[Key, ...], values: dict[str, Any]) -> dict[str, Any]:
 def _local(part: str, item_key: str, owner: Any) -> dict[str, Any]:
     """Values of the settings that a backend or route has of its own, by their key in its item."""
     return {
-        getattr(setting, item_key): msgspec.structs.asdict(getattr(owner, part))[setting.field.removeprefix(f"{part}.")]
+        getattr(setting, item_key): getattr(getattr(owner, part), setting.field.removeprefix(f"{part}."))
         for setting in SETTINGS
         if getattr(setting, item_key)
     }

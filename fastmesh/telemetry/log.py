@@ -4,12 +4,11 @@ A line is one write(2), so lines of several processes on one pipe do not mix. Ea
 `level` and `msg`; further keys are the event's own. The level can be changed while the process runs.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable
 from typing import get_args
-
-import msgspec
 
 from fastmesh.config.model import LogLevel
 
@@ -29,7 +28,7 @@ def _text_value(value: object) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     if text and _PLAIN.issuperset(text):
         return text
-    quoted = msgspec.json.encode(text.encode("utf-8", "replace").decode()).decode()
+    quoted = json.dumps(text.encode("utf-8", "replace").decode(), ensure_ascii=False)
     return quoted if quoted.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in quoted)
 
 
@@ -79,7 +78,9 @@ class ProcessLog:
         """Writes the line whatever the level: for the start line, which scripts read."""
         pairs: dict[str, object] = {"time": _timestamp(time.time()), "level": level, "msg": message, **fields}
         if self.json:
-            line = msgspec.json.encode({key: _json_value(value) for key, value in pairs.items()})
+            line = json.dumps(
+                {key: _json_value(value) for key, value in pairs.items()}, ensure_ascii=False, separators=(",", ":")
+            ).encode()
         else:
             line = " ".join(f"{key}={_text_value(value)}" for key, value in pairs.items()).encode()
         try:

@@ -1,10 +1,10 @@
 """From environment and file to a Config: precedence, equivalence, sources, and every problem at once."""
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 
@@ -23,7 +23,7 @@ TWO_BACKENDS = [
 
 
 def without_sources(config: Config) -> Config:
-    return msgspec.structs.replace(config, sources={}, file="")
+    return dataclasses.replace(config, sources={}, file="")
 
 
 def problems(environ: dict[str, str]) -> list[Problem]:
@@ -42,8 +42,8 @@ def test_one_variable_is_enough() -> None:
     config = load(UPSTREAM)
     assert routes_of(config) == [("default", "default")]
     assert endpoints_of(config, "default") == ["127.0.0.1:9000"]
-    untouched = msgspec.structs.replace(config, backends=(), routes=(), sources={})
-    assert untouched == msgspec.structs.replace(Config(), sources={})
+    untouched = dataclasses.replace(config, backends=(), routes=(), sources={})
+    assert untouched == dataclasses.replace(Config(), sources={})
 
 
 def test_without_an_upstream_there_is_nowhere_to_send_requests() -> None:

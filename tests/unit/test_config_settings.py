@@ -1,8 +1,9 @@
 """The table of settings: complete, documented, and with the defaults that were promised."""
 
+import dataclasses
 import re
+from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,12 +126,12 @@ def test_bounds_are_taken_and_what_is_beyond_is_not(setting: Setting) -> None:
             setting.parse(kind.write(value))
 
 
-def _leaves(struct: msgspec.Struct, prefix: str = "") -> set[str]:
+def _leaves(struct: Any, prefix: str = "") -> set[str]:
     leaves = set()
-    for field in msgspec.structs.fields(type(struct)):
+    for field in dataclasses.fields(struct):
         value = getattr(struct, field.name)
         own = any(setting.field == prefix + field.name for setting in SETTINGS)
-        if isinstance(value, msgspec.Struct) and not own:
+        if dataclasses.is_dataclass(value) and not own:
             leaves |= _leaves(value, f"{prefix}{field.name}.")
         else:
             leaves.add(prefix + field.name)

@@ -1,10 +1,10 @@
 """Rows, the tree in the file's form, and Markdown."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from fastmesh.config import (
@@ -59,7 +59,7 @@ def test_public_is_plain_data_with_sources() -> None:
 
 
 def test_secrets_are_hidden_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    secret = msgspec.structs.replace(BY_NAME["via"], secret=True)
+    secret = dataclasses.replace(BY_NAME["via"], secret=True)
     changed = tuple(secret if setting is BY_NAME["via"] else setting for setting in SETTINGS)
     in_file = tuple(setting for setting in changed if setting.in_file)
     monkeypatch.setattr(views, "SETTINGS", changed)

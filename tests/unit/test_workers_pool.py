@@ -187,6 +187,7 @@ def test_a_worker_whose_run_raises_counts_as_failed(monkeypatch: pytest.MonkeyPa
         harness.pool.start()
         assert not await harness.pool.started(DEADLINE_S)
         await harness.until(lambda: harness.pool.running == 0)
+        assert harness.pool.join(DEADLINE_S)
         harness.pool.close()
 
     asyncio.run(main())
@@ -196,7 +197,7 @@ def test_a_worker_whose_run_raises_counts_as_failed(monkeypatch: pytest.MonkeyPa
 def test_sizes_and_pins_come_from_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {7, 2})
     specs = worker_specs(Config(workers=Workers(count=3, pin=True, buffers=100, meter_blocks=9)))
-    assert [(spec.index, spec.cpu, spec.buffers, spec.meter_blocks) for spec in specs] == [
+    assert [(spec.number, spec.cpu, spec.buffers, spec.meter_blocks) for spec in specs] == [
         (0, 2, 100, 9), (1, 7, 100, 9), (2, 2, 100, 9),
     ]  # fmt: skip
     assert specs[0].connections == 20000

@@ -50,10 +50,21 @@ cdef inline bint is_client_late(const Exchange* x) noexcept nogil:
     return x.phase == PHASE_RESPONSE and not x.request.done and x.request.ready == 0
 
 
+# A tunnel may be silent, but bytes that nobody takes hold buffers.
+cdef void tunnel_timer(Worker* w, Exchange* x, i64 stream) noexcept nogil:
+    if stream == 0:
+        return
+    if (x.request.ready or x.response.ready) and w.now_ns >= x.active_ns + stream:
+        exchange_fail(w, x, FAULT_CLIENT_TIMEOUT if x.response.ready else FAULT_STREAM_TIMEOUT)
+    else:
+        conn_deadline(w, conn_get(w, x.down), w.now_ns + stream)
+
+
 cdef void exchange_down_timer(Worker* w, Exchange* x) noexcept nogil:
     cdef i64 stream = w.snap.policy.stream_timeout_ns
     cdef i64 at = x.active_ns + stream if stream else 0
     if x.phase == PHASE_TUNNEL:
+        tunnel_timer(w, x, stream)
         return
     if x.deadline_ns and w.now_ns >= x.deadline_ns:
         exchange_fail(w, x, FAULT_CLIENT_TIMEOUT if is_client_late(x) else FAULT_REQUEST_TIMEOUT)
@@ -71,7 +82,7 @@ cdef void exchange_up_timer(Worker* w, Exchange* x) noexcept nogil:
     cdef i64 per_try = x.sent_ns + x.per_try_ns if x.per_try_ns and x.phase == PHASE_RESPONSE else 0
     if per_try and w.now_ns >= per_try:
         exchange_fail(w, x, FAULT_PER_TRY_TIMEOUT)
-    elif x.flags & EX_STARVED and w.now_ns >= x.active_ns + <i64>STARVED_MOST_NS:
+    elif x.flags & EX_STARVED and w.now_ns >= x.starved_ns + <i64>STARVED_MOST_NS and x.active_ns <= x.starved_ns:
         # Exchanges that wait for each other's buffers would wait for ever.
         exchange_fail(w, x, FAULT_OVERLOAD)
     elif x.flags & EX_STARVED:

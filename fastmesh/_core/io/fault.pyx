@@ -70,7 +70,7 @@ cdef void build_local() noexcept nogil:
     row(FAULT_HEADER_TIMEOUT, 408, 0, "header_timeout", "request head was not received in time")
     row(FAULT_CONNECTION_LIMIT, 503, 0, "connection_limit", "connection limit reached")
     row(FAULT_PENDING_LIMIT, 503, 0, "pending_limit", "too many requests wait for an upstream connection")
-    row(FAULT_OVERLOAD, 503, 0, "overload", "proxy memory limit reached")
+    row(FAULT_OVERLOAD, 503, 0, "overload", "out of buffers, connections or ports")
     row(FAULT_CLIENT_CLOSED, 499, 0, "client_closed", "client closed the connection")
     row(FAULT_STOPPED, 503, 0, "stopped", "proxy is stopping")
     row(FAULT_CLIENT_TIMEOUT, 408, 0, "client_timeout", "request body was not received in time")

@@ -129,6 +129,8 @@ cdef void exchange_land(Worker* w, Exchange* x) noexcept nogil:
 
 cdef void exchange_starve(Worker* w, Exchange* x, Conn* up) noexcept nogil:
     x.flags |= EX_STARVED
+    if x.starved_ns == 0 or x.starved_ns < x.active_ns:
+        x.starved_ns = w.now_ns
     conn_deadline(w, up, w.now_ns + <i64>STARVED_NS)
 
 

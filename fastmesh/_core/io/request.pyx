@@ -1,7 +1,7 @@
 from libc.string cimport memcmp, memcpy, memset
 
 from fastmesh._core.base.buffer cimport BUFFER_LARGE, buf_head, buf_len
-from fastmesh._core.base.meter cimport COUNT_RETRIES, COUNT_SLAB_FULL, METER_NONE, meters_count
+from fastmesh._core.base.meter cimport COUNT_CONNECT_FAILURES, COUNT_RETRIES, COUNT_SLAB_FULL, METER_NONE, meters_count
 from fastmesh._core.base.slab cimport slab_handle, slab_take
 from fastmesh._core.base.status cimport AGAIN, BAD, FULL, LIMIT, OK
 from fastmesh._core.base.text cimport Text, text_init, text_ip
@@ -220,6 +220,8 @@ cdef bint request_take(Worker* w, Exchange* x, Conn* down, bint queue) noexcept 
 cdef bint request_connect_failed(Worker* w, Exchange* x, u32 fault) noexcept nogil:
     cdef u32 backend = upstream_backend(w, x.slot, x.slot_gen)
     cdef u8 before
+    meters_count(&w.meters, COUNT_CONNECT_FAILURES, 1)
+    meter_add(&w.meters.endpoints[x.slot].connect_failures, 1)
     if backend != PICK_NONE:
         before = w.balancer.slots[x.slot].health
         w.waiting[x.slot].error = x.error

@@ -7,7 +7,7 @@ from fastmesh._core.base.slab cimport slab_index
 from fastmesh._core.base.types cimport i64, u8, u16, u32, u64
 from fastmesh._core.base.wheel cimport wheel_cancel
 from fastmesh._core.ffi.linux cimport sys_keepalive
-from fastmesh._core.io.connection cimport conn_defer, conn_flush, conn_recv, conn_room, conn_send_head, conn_shut
+from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_flush, conn_recv, conn_room, conn_send_head, conn_shut
 from fastmesh._core.io.fault cimport (
     FAULT_OVERLOAD, FAULT_UPGRADE_REFUSED, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_RESPONSE,
     FAULT_UPSTREAM_TRUNCATED,
@@ -23,7 +23,7 @@ from fastmesh._core.io.pipe cimport (
 from fastmesh._core.io.request cimport request_lost
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_RELAY, DRIVE_STEPS, EX_ANSWERED, EX_DOWN_KEEP, EX_HTTP10, EX_REPLAY, EX_RESPONDED, EX_UP_KEEP,
-    EX_UPGRADE, PHASE_BODY, PHASE_TUNNEL, SCRATCH_BYTES, SMALL_BODY_BYTES,
+    EX_UPGRADE, PHASE_BODY, PHASE_TUNNEL, Pipe, SCRATCH_BYTES, SMALL_BODY_BYTES,
 )
 from fastmesh._core.wire.http1_head cimport (
     FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_TUNNEL, HEAD_KEEP_ALIVE, HEAD_UPGRADE, METHOD_CONNECT, Http1Head, Http1Resume,
@@ -265,7 +265,10 @@ cdef bint tunnel_begin(Worker* w, Exchange* x, Conn* down, Conn* up, size_t head
     pipe_init(&x.response, FRAMING_CLOSE, 0)
     down.state = CONN_RELAY
     up.state = CONN_RELAY
-    wheel_cancel(&w.wheel, slab_index(&w.conns, down))
+    if w.snap.policy.stream_timeout_ns:
+        conn_deadline(w, down, w.now_ns + w.snap.policy.stream_timeout_ns)
+    else:
+        wheel_cancel(&w.wheel, slab_index(&w.conns, down))
     wheel_cancel(&w.wheel, slab_index(&w.conns, up))
     # A tunnel may be silent for as long as it likes, but not outlive its peers.
     sys_keepalive(down.fd)
@@ -278,9 +281,12 @@ cdef bint tunnel_begin(Worker* w, Exchange* x, Conn* down, Conn* up, size_t head
 
 # One direction of a tunnel. False: it broke.
 cdef bint tunnel_pump(Worker* w, Exchange* x, bint to_upstream, Conn* source, Conn* sink) noexcept nogil:
+    cdef Pipe* p = &x.request if to_upstream else &x.response
+    cdef u64 before = p.moved_bytes
     cdef u16 flags = 0
-    cdef int r
-    r = pipe_pump(w, &x.request if to_upstream else &x.response, source, sink, &flags)
+    cdef int r = pipe_pump(w, p, source, sink, &flags)
+    if p.moved_bytes != before:
+        x.active_ns = w.now_ns
     if r == PUMP_YIELD:
         conn_defer(w, source)
     elif r == PUMP_DONE:

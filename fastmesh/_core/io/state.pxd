@@ -139,6 +139,7 @@ ctypedef struct Exchange:
     i64 sent_ns             # request head sent on the present connection
     i64 first_ns            # response head arrived, 0: not yet
     i64 active_ns           # a byte last moved
+    i64 starved_ns          # no buffer was free since, unless a byte moved later
     i64 deadline_ns         # of the whole exchange, 0: none
     i64 per_try_ns          # timeout, 0: none
     u64 request_bytes       # received, head included

@@ -1,6 +1,6 @@
 from fastmesh._core.base.buffer cimport buf_give, buf_len
 from fastmesh._core.base.meter cimport (
-    COUNT_CONNECT_FAILURES, COUNT_CONNECTS, COUNT_EVENTS_DROPPED, COUNT_REUSES, COUNT_UPSTREAM_CLOSES,
+    COUNT_CONNECTS, COUNT_EVENTS_DROPPED, COUNT_REUSES, COUNT_UPSTREAM_CLOSES,
     COUNT_UPSTREAM_EVICTIONS, EndpointMeter, meters_count,
 )
 from fastmesh._core.base.ring cimport ring_write
@@ -9,7 +9,7 @@ from fastmesh._core.base.status cimport AGAIN, FULL, IO, LIMIT, OK
 from fastmesh._core.base.types cimport i32, u16, u8
 from fastmesh._core.ffi.atomic cimport meter_add, meter_set
 from fastmesh._core.ffi.linux cimport (
-    AF_INET, AF_INET6, EADDRNOTAVAIL, EINPROGRESS, ENOBUFS, ENOMEM, sockaddr, sys_close, sys_connect, sys_connect_error,
+    AF_INET, AF_INET6, EADDRNOTAVAIL, EAGAIN, EINPROGRESS, ENOBUFS, ENOMEM, sockaddr, sys_close, sys_connect, sys_connect_error,
     sys_eventfd_signal, sys_nodelay, sys_socket,
 )
 from fastmesh._core.io.connection cimport conn_close, conn_deadline, conn_open, conn_recv, conn_room
@@ -92,13 +92,6 @@ cdef void upstream_freed(Worker* w, u32 slot) noexcept nogil:
         w.freed_count += 1
 
 
-cdef int connect_failed(Worker* w, u32 slot, int reason, int* error) noexcept nogil:
-    error[0] = reason
-    meters_count(&w.meters, COUNT_CONNECT_FAILURES, 1)
-    meter_add(&w.meters.endpoints[slot].connect_failures, 1)
-    return IO
-
-
 cdef int upstream_dial(Worker* w, const Endpoint* endpoint, const Backend* backend, Conn** out,
                        int* error) noexcept nogil:
     cdef const sockaddr* address = <const sockaddr*>(w.snap.blob + endpoint.address_off)
@@ -115,9 +108,11 @@ cdef int upstream_dial(Worker* w, const Endpoint* endpoint, const Backend* backe
     r = sys_connect(<int>fd, address, endpoint.address_len)
     if r < 0 and r != -EINPROGRESS:
         sys_close(<int>fd)
-        if r == -EADDRNOTAVAIL or r == -ENOBUFS or r == -ENOMEM:
+        # EAGAIN: the backlog of a Unix socket is full, which a moment's burst can do.
+        if r == -EADDRNOTAVAIL or r == -ENOBUFS or r == -ENOMEM or r == -EAGAIN:
             return LIMIT
-        return connect_failed(w, endpoint.slot, <int>-r, error)
+        error[0] = <int>-r
+        return IO
     c = conn_open(w, <i32>fd, CONN_UP, UP_CONNECTING)
     if c == NULL:
         return LIMIT
@@ -161,7 +156,8 @@ cdef int upstream_connected(Worker* w, Conn* c, int* error) noexcept nogil:
         return AGAIN
     r = sys_connect_error(c.fd)
     if r != 0:
-        return connect_failed(w, c.slot, <int>r, error)
+        error[0] = <int>r
+        return IO
     c.state = UP_BUSY
     return OK
 

@@ -250,7 +250,7 @@ cdef void worker_timers(Worker* w) noexcept nogil:
                 request_connecting(w, x, c, 1)
             elif c.kind == CONN_UP:
                 exchange_up_timer(w, x)
-            elif c.state == DOWN_BUSY:
+            else:
                 exchange_down_timer(w, x)
 
 
