@@ -61,7 +61,7 @@ class StableIds(Generic[K]):
         self._capacity = capacity
         self._next = first
         self._remember = remember
-        self._former: dict[K, tuple[int, int]] = {}  # number, and the version it is free since; oldest first
+        self._former: dict[int, tuple[K, int]] = {}  # number: last owner, version it is free since; oldest first
 
     def plan(self, keys: Iterable[K], version: int, safe_version: int) -> "StableIds[K]":
         """The numbers after exactly `keys` hold one, from `version` on; self is left as it is.
@@ -75,18 +75,20 @@ class StableIds(Generic[K]):
         after.held = {key: number for key, number in self.held.items() if key in wanted}
         for key, number in self.held.items():
             if key not in wanted:
-                after._former[key] = (number, version)
+                after._former[number] = (key, version)
+        own = {key: number for number, (key, _) in after._former.items()} if self._remember else {}
         for key in wanted:
             if key not in after.held:
-                after.held[key] = after._take(key, safe_version)
+                after.held[key] = after._take(own.get(key), safe_version)
         return after
 
-    def _take(self, key: K, safe_version: int) -> int:
-        if self._remember:
-            if key in self._former:
-                return self._former.pop(key)[0]
-            if self._next < self._capacity:
-                return self._fresh()
+    def _take(self, own: int | None, safe_version: int) -> int:
+        """`own`: the number the new owner had before."""
+        if own in self._former:
+            del self._former[own]
+            return own
+        if self._remember and self._next < self._capacity:
+            return self._fresh()
         number = self._reused(safe_version)
         if number is not None:
             return number
@@ -101,14 +103,13 @@ class StableIds(Generic[K]):
         return number
 
     def _reused(self, safe_version: int) -> int | None:
-        for key, (number, since) in self._former.items():
-            if since > safe_version:
-                return None
-            del self._former[key]
-            self.generations[number] += 1
-            self.renamed.append(number)
-            return number
-        return None
+        number = next(iter(self._former), None)
+        if number is None or self._former[number][1] > safe_version:
+            return None
+        del self._former[number]
+        self.generations[number] += 1
+        self.renamed.append(number)
+        return number
 
 
 class SlotOwner(NamedTuple):

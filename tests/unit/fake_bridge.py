@@ -113,6 +113,7 @@ class Worker:
         self.result = 0
         self.hold_drain = False  # something is under way: drain does not end
         self.turns = 0
+        self._is_running = False
         self.commands: list[str] = []
         self._events: list[Event] = []
         self._fd = os.eventfd(0, os.EFD_NONBLOCK)
@@ -120,7 +121,8 @@ class Worker:
         Worker.live.append(self)
 
     def run(self) -> int:
-        self.turns += 1
+        self._is_running = not self._end.is_set()
+        self.turns += self._is_running
         self._end.wait()
         for fd in self.listeners.values():
             os.close(fd)
@@ -136,7 +138,7 @@ class Worker:
         if self.full:
             raise BlockingIOError("mailbox full")
         self.commands.append(command)
-        self.turns += not self.frozen
+        self.turns += self._is_running and not self.frozen
 
     def add_listener(self, fd: int, listener: int) -> None:
         self._take("add")
