@@ -53,11 +53,15 @@ class Totals:
         "codes", "duration_sum_ns", "durations", "faults", "request_bytes", "requests", "response_bytes", "retries",
     )  # fmt: skip
 
-    def __init__(self, core: CoreNames) -> None:
-        self.requests = self.request_bytes = self.response_bytes = self.retries = self.duration_sum_ns = 0
-        self.codes: dict[int, int] = {}
-        self.durations = [0] * len(core.bounds_ns)
-        self.faults = [0] * len(core.faults)
+    def __init__(self, block: "Block") -> None:
+        self.requests = block.requests
+        self.request_bytes = block.request_bytes
+        self.response_bytes = block.response_bytes
+        self.retries = block.retries
+        self.duration_sum_ns = block.duration_sum_ns
+        self.codes = dict(block.codes)
+        self.durations = block.durations  # replaced, never changed in place
+        self.faults = block.faults
 
     def add(self, other: "Block | Totals", sign: int = 1) -> None:
         """Adds a block, or takes it away with sign -1."""
@@ -114,9 +118,8 @@ class Collector:
     """Reads the workers' meters. Keeps what must outlive them: totals of endpoints that left, and what a reused number
     had counted for its former owner."""
 
-    def __init__(self, workers: "Sequence[Worker]", core: CoreNames) -> None:
+    def __init__(self, workers: "Sequence[Worker]") -> None:
         self.workers = workers
-        self._core = core
         self._backends: dict[str, Counts] = {}
         self._seen: dict[tuple[int, int], Counts] = {}  # worker, slot: its meter when last read
         self._begun: dict[tuple[int, int], tuple[int, Counts]] = {}  # same: generation, and its meter when that began
@@ -175,9 +178,10 @@ class Collector:
         for worker in self.workers:
             for block in worker.blocks():
                 key = (block.listener, block.meter)
-                if key not in sums:
-                    sums[key] = Totals(self._core)
-                sums[key].add(block)
+                if key in sums:
+                    sums[key].add(block)
+                else:
+                    sums[key] = Totals(block)
         return sums
 
 

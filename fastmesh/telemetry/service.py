@@ -67,12 +67,12 @@ class Telemetry:
         self._renderer = Renderer(self._core, config.metrics.histogram, config.metrics.endpoints)
         self._config = config
         self._limit = RateLimit(EVENT_BURST, EVENT_WINDOW_S)
-        self._collector = Collector((), self._core)
+        self._collector = Collector(())
         self._scrape_s = 0.0
 
     def attach(self, workers: "Sequence[Worker]", owner: Callable[[int], Owner | None]) -> None:
         """These are the workers to read; `owner` answers who holds a slot."""
-        self._collector = Collector(workers, self._core)
+        self._collector = Collector(workers)
         self._owner = owner
 
     def check_file(self, config: Config) -> None:

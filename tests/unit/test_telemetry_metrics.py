@@ -46,7 +46,7 @@ class Meters:
 
 def collector(*workers: Meters) -> Collector:
     given: Any = workers
-    return Collector(given, CORE)
+    return Collector(given)
 
 
 def scrape(from_: Collector, labels: Labels = LABELS, detail: Any = "full", per_endpoint: bool = False) -> Metrics:
