@@ -91,7 +91,7 @@ class App:
         self._publication = Publication(config)
         publisher = self._publication.publisher
         self._pool = Pool(config, publisher, telemetry.ring, log, telemetry.event, self._worker_ended)
-        telemetry.attach(self._pool.workers, self._owner)
+        telemetry.attach(self._pool.workers, self._labels)
         self._admin: AdminServer | None = None
         self._admin_bound: Bound | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -152,9 +152,14 @@ class App:
 
         self._admin_bound = bind(config.admin, 1, ADMIN_BACKLOG)
         sources = Sources(
-            self._not_ready, self._metrics, self._config_page, self._endpoints_page,
-            lambda: self._want_drain("admin"), lambda: self._log.level, self._set_log_level,
-        )  # fmt: skip
+            not_ready=self._not_ready,
+            metrics=lambda: self._telemetry.metrics(self._process_state()),
+            config=lambda: public(self._config),
+            endpoints=self._telemetry.endpoints,
+            drain=lambda: self._want_drain("admin"),
+            log_level=lambda: self._log.level,
+            set_log_level=self._set_log_level,
+        )
         self._admin = AdminServer(Pages(sources).handle, self._log)
         await self._admin.start(self._admin_bound.fds)
         self._admin_bound.fds.clear()
@@ -286,7 +291,7 @@ class App:
 
     def _commit(self, config: Config, targets: Mapping[str, Mapping[str, int]]) -> Plan:
         plan = self._publication.plan(config, targets)
-        self._telemetry.before_publish(self._labels(), plan.listeners.renamed, plan.meters.renamed)
+        self._telemetry.before_publish(plan.listeners.renamed, plan.meters.renamed)
         self._publication.commit(plan)
         return plan
 
@@ -421,13 +426,6 @@ class App:
         owners = {slot: Owner(*owner) for slot, owner in published.slot_owners.items()}
         return Labels(published.listener_names, published.meter_names, owners)
 
-    def _owner(self, slot: int) -> Owner | None:
-        found = self._publication.slot_owners.get(slot)
-        return None if found is None else Owner(*found)
-
-    async def _metrics(self) -> list[bytes]:
-        return await self._telemetry.metrics(self._labels(), self._process_state())
-
     def _process_state(self) -> ProcessState:
         return ProcessState(
             ready=not self._not_ready(),
@@ -440,12 +438,6 @@ class App:
             stuck=len(self._pool.stuck),
             resolve_failures=self._directory.failures,
         )
-
-    def _endpoints_page(self) -> list[dict[str, Any]]:
-        return self._telemetry.endpoints(self._labels())
-
-    def _config_page(self) -> dict[str, Any]:
-        return public(self._config)
 
 
 def _where(error: BaseException) -> str:

@@ -70,10 +70,10 @@ class Telemetry:
         self._collector = Collector(())
         self._scrape_s = 0.0
 
-    def attach(self, workers: "Sequence[Worker]", owner: Callable[[int], Owner | None]) -> None:
-        """These are the workers to read; `owner` answers who holds a slot."""
+    def attach(self, workers: "Sequence[Worker]", labels: Callable[[], Labels]) -> None:
+        """These are the workers to read; `labels` answers what their numbers are called now."""
         self._collector = Collector(workers)
-        self._owner = owner
+        self._labels = labels
 
     def check_file(self, config: Config) -> None:
         """Raises OSError when the access log's file of this configuration cannot be written."""
@@ -96,15 +96,15 @@ class Telemetry:
         if config.log != before.log:  # a level set by hand stays until the configuration says another
             self.log.level, self.log.json = config.log.level, config.log.json
 
-    def before_publish(self, labels: Labels, listeners: Sequence[int], meters: Sequence[int]) -> None:
+    def before_publish(self, listeners: Sequence[int], meters: Sequence[int]) -> None:
         """The numbers are about to change hands: `listeners` and `meters` get other owners."""
-        self._collector.endpoints(labels)
+        self._collector.endpoints(self._labels())
         self._collector.rename(listeners, meters)
 
-    async def metrics(self, labels: Labels, state: ProcessState) -> list[bytes]:
+    async def metrics(self, state: ProcessState) -> list[bytes]:
         """The Prometheus text, rendered in slices that let the loop answer others in between."""
         begun_s = resumed_s = time.monotonic()
-        sample = self._collector.sample(labels)
+        sample = self._collector.sample(self._labels())
         text: list[bytes] = []
         for piece in self._renderer.pieces(sample, self._own(state)):
             text.append(piece.encode())
@@ -114,7 +114,7 @@ class Telemetry:
         self._scrape_s = time.monotonic() - begun_s
         return text
 
-    def endpoints(self, labels: Labels) -> list[dict[str, Any]]:
+    def endpoints(self) -> list[dict[str, Any]]:
         """What /endpoints shows; endpoints that no worker has met yet are not in it."""
         return [
             {
@@ -130,7 +130,7 @@ class Telemetry:
                 "connections": view.connections,
                 "idle": view.idle,
             }
-            for view in merge_endpoints(self._collector.endpoints(labels))
+            for view in merge_endpoints(self._collector.endpoints(self._labels()))
         ]
 
     def event(self, worker: int, event: "Event") -> None:
@@ -139,15 +139,22 @@ class Telemetry:
         if held < 0:
             return
         level, message = _EVENTS.get(event.kind, ("info", event.kind.replace("_", " ")))
-        fields: dict[str, object] = {"worker": worker}
-        owner = self._owner(event.slot) if event.kind.startswith("endpoint") else None
-        if owner is not None:
-            fields |= {"backend": owner.backend, "address": owner.address}
+        fields: dict[str, object] = {"worker": worker} | self._subject(event)
         if event.error:
             fields["error"] = os.strerror(event.error)
         if held:
             fields["not_shown"] = held
         self.log(level, message, **fields)
+
+    def _subject(self, event: "Event") -> dict[str, object]:
+        """What an event is about: its slot is an endpoint's or a listener's."""
+        labels = self._labels()
+        owner = labels.slots.get(event.slot)
+        if event.kind.startswith("endpoint") and owner is not None:
+            return {"backend": owner.backend, "address": owner.address}
+        if event.kind in ("accept_paused", "listener_failed"):
+            return {"listener": labels.listeners.get(event.slot, "")}
+        return {}
 
     def under_way(self) -> dict[str, int]:
         """Open client connections and exchanges, as the workers last said."""

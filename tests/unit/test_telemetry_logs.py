@@ -125,7 +125,7 @@ def test_combined_is_the_format_of_apache_and_nginx() -> None:
     template = compile_template("combined", NUMBERS)
     values = {
         "client_addr": "192.0.2.7", "time_local": "10/Oct/2000:13:55:36 -0700", "method": "GET", "target": "/a?b",
-        "version": "HTTP/1.1", "status": "200", "response_bytes": "2326", "referer": "http://r/", "user_agent": "UA/1",
+        "version": "HTTP/1.1", "status": "200", "body_bytes": "2326", "referer": "http://r/", "user_agent": "UA/1",
     }  # fmt: skip
     assert template.escape == 0
     assert rendered(template, values) == (

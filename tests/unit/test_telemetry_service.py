@@ -31,8 +31,8 @@ class Rig:
         publisher: Any = fake_bridge.Publisher(1)
         self.worker = Worker(spec, publisher)
         workers: Any = [self.worker]
-        self.telemetry.attach(workers, {0: Owner(1, "b", "10.0.0.1:1")}.get)
-        self.labels = Labels({0: "web"}, {i: (f"r{i}", "b") for i in range(300)}, {0: Owner(1, "b", "10.0.0.1:1")})
+        labels = Labels({0: "web"}, {i: (f"r{i}", "b") for i in range(300)}, {0: Owner(1, "b", "10.0.0.1:1")})
+        self.telemetry.attach(workers, lambda: labels)
 
     def lines(self) -> list[str]:
         try:
@@ -41,7 +41,7 @@ class Rig:
             return []
 
     def scrape(self) -> Scrape:
-        return Scrape(b"".join(asyncio.run(self.telemetry.metrics(self.labels, STATE))).decode())
+        return Scrape(b"".join(asyncio.run(self.telemetry.metrics(STATE))).decode())
 
     def close(self) -> None:
         self.telemetry.close()
@@ -94,7 +94,7 @@ def test_a_scrape_of_many_series_lets_others_run(make: Any) -> None:
     rig.worker.blocks_now = [Block(0, i, requests=1, codes={200: 1}) for i in range(300)]
 
     async def main() -> tuple[int, int]:
-        scrape = asyncio.ensure_future(rig.telemetry.metrics(rig.labels, STATE))
+        scrape = asyncio.ensure_future(rig.telemetry.metrics(STATE))
         turns = 0
         while not scrape.done():
             await asyncio.sleep(0)
@@ -109,7 +109,7 @@ def test_a_scrape_of_many_series_lets_others_run(make: Any) -> None:
 def test_endpoints_page(make: Any) -> None:
     rig = make()
     rig.worker.endpoints_now = [EndpointMeter(0, 1, requests=5, failures=1, in_flight=2, ewma_ns=2_345_678, state=2)]
-    (endpoint,) = rig.telemetry.endpoints(rig.labels)
+    (endpoint,) = rig.telemetry.endpoints()
     assert endpoint["address"] == "10.0.0.1:1"
     assert (endpoint["ewma_ms"], endpoint["state"], endpoint["in_flight"]) == (2.346, "probing", 2)
 
@@ -119,10 +119,12 @@ def test_core_events_are_logged_by_name_and_held_back_in_a_flood(make: Any) -> N
     for _ in range(100):
         rig.telemetry.event(0, Event("endpoint_out", 0, 111))
     rig.telemetry.event(0, Event("something_new", 7))
+    rig.telemetry.event(0, Event("accept_paused", 0, 24))
     lines = rig.lines()
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert 'level=warning msg="endpoint left out" worker=0 backend=b address=10.0.0.1:1 error="Connection' in lines[0]
-    assert 'msg="something new"' in lines[-1]
+    assert 'msg="something new" worker=0' in lines[-2]
+    assert 'msg="accepting paused" worker=0 listener=web error="Too many open files"' in lines[-1]
 
 
 def test_a_reload_changes_formats_files_and_levels(make: Any, tmp_path: Path) -> None:
