@@ -23,7 +23,7 @@ _PIECE = re.compile(r"(?P<text>(?:[^{}]|\{\{|\}\})+)|\{(?P<name>[^{}:]+):?(?P<ar
 # The combined format of Apache httpd ("%h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\"") and nginx.
 COMBINED = (
     "{client_addr} - - [{time_local}]"
-    ' "{method} {target} {version}" {status} {response_bytes} "{referer}" "{user_agent}"'
+    ' "{method} {target} {version}" {status} {body_bytes} "{referer}" "{user_agent}"'
 )
 
 # Keys of the JSON format in the order of a line. Numbers are written bare, everything else as a string.
@@ -33,7 +33,7 @@ JSON_FIELDS = (
     "user_agent", "referer",
 )  # fmt: skip
 JSON_NUMBERS = frozenset(
-    ("client_port", "status", "request_bytes", "response_bytes", "duration_ms", "upstream_ms", "retries")
+    ("client_port", "status", "request_bytes", "response_bytes", "body_bytes", "duration_ms", "upstream_ms", "retries")
 )
 
 

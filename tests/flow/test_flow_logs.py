@@ -111,16 +111,16 @@ def test_failed_exchanges_are_logged_with_their_cause(tmp_path: pathlib.Path) ->
 
 def test_combined_lines(origin: Origin, tmp_path: pathlib.Path) -> None:
     with Logged(origin, tmp_path, "combined") as logged, Client(logged.proxy.address) as client:
-        client.get("/x", "User-Agent: a b", "Referer: -")
+        answer = client.get("/x", "User-Agent: a b", "Referer: -")
         client.get("/plain")
         first, second = logged.lines(2)
         pattern = (
             r'127\.0\.0\.1 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] '
-            r'"GET /(\S*) HTTP/1\.1" 201 \d+ "([^"]*)" "([^"]*)"'
+            r'"GET /(\S*) HTTP/1\.1" 201 (?P<body>\d+) "([^"]*)" "([^"]*)"'
         )  # fmt: skip
         match = re.fullmatch(pattern, first)
         assert match, first
-        assert match[3] == "a b"
+        assert (match[4], int(match["body"])) == ("a b", len(answer.body))
         assert re.fullmatch(pattern, second), second
         assert second.endswith('"-" "-"')
 

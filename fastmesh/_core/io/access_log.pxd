@@ -5,7 +5,7 @@ from fastmesh._core.io.state cimport Conn, Exchange, Worker
 
 cdef enum:
     LOG_PARTS_MAX = 128
-    LOG_TARGET_MAX = 8192       # bytes kept of the target; a line is cut there, not refused
+    LOG_TARGET_MAX = 4096       # bytes kept of the target; escaped it still fits a line
     LOG_FIELD_MAX = 1024        # bytes kept of any other request text
     LOG_LINE_MAX = 65536
 
@@ -26,6 +26,7 @@ cdef enum LogField:
     LOG_ROUTE
     LOG_FAULT
     LOG_RETRIES
+    LOG_BODY_BYTES              # of the response, as they went over the wire
     LOG_REQUEST = 32            # from here on: kept from the request head
     LOG_METHOD = 32
     LOG_TARGET
@@ -51,4 +52,5 @@ ctypedef struct LogTemplate:
 cdef void access_log_begin(Worker* w, Exchange* x, const u8* data) noexcept nogil
 cdef void access_log_end(Worker* w, Exchange* x, const Conn* down) noexcept nogil
 # For a request that never became an exchange.
-cdef void access_log_refused(Worker* w, const Conn* down, u16 status, u32 fault) noexcept nogil
+cdef void access_log_refused(Worker* w, const Conn* down, u16 status, u32 fault, u32 head_bytes,
+                             u32 body_bytes) noexcept nogil

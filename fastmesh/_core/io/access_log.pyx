@@ -28,6 +28,7 @@ ctypedef struct Line:
     i64 start_wall_ns
     unsigned long long request_bytes
     unsigned long long response_bytes
+    unsigned long long body_bytes
 
 
 cdef inline bint lower_equal(const u8* mixed, const u8* lower, u32 n) noexcept nogil:
@@ -141,6 +142,8 @@ cdef void put_part(Worker* w, Text* t, Line* line, u8 field, u8 escape) noexcept
         text_u64(t, line.request_bytes)
     elif field == LOG_RESPONSE_BYTES:
         text_u64(t, line.response_bytes)
+    elif field == LOG_BODY_BYTES:
+        text_u64(t, line.body_bytes)
     elif field == LOG_DURATION_MS:
         text_ms(t, line.duration_ns)
     elif field == LOG_DURATION_US:
@@ -194,11 +197,13 @@ cdef void access_log_end(Worker* w, Exchange* x, const Conn* down) noexcept nogi
     line.start_wall_ns = w.wall_ns - line.duration_ns
     line.request_bytes = x.request_bytes
     line.response_bytes = x.response_bytes
+    line.body_bytes = x.response.moved_bytes
     write_line(w, &line)
     buf_give(&w.pools, &x.log)
 
 
-cdef void access_log_refused(Worker* w, const Conn* down, u16 status, u32 fault) noexcept nogil:
+cdef void access_log_refused(Worker* w, const Conn* down, u16 status, u32 fault, u32 head_bytes,
+                             u32 body_bytes) noexcept nogil:
     cdef Line line
     line.down = down
     line.kept = NULL
@@ -213,5 +218,6 @@ cdef void access_log_refused(Worker* w, const Conn* down, u16 status, u32 fault)
     line.upstream_ns = -1
     line.start_wall_ns = w.wall_ns
     line.request_bytes = 0
-    line.response_bytes = 0
+    line.response_bytes = head_bytes + body_bytes
+    line.body_bytes = body_bytes
     write_line(w, &line)

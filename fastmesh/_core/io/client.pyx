@@ -73,9 +73,10 @@ cdef void client_linger(Worker* w, Conn* c) noexcept nogil:
     client_close(w, c, 0)
 
 
-cdef u16 client_answer_fault(Worker* w, Conn* c, u32 fault, const u8* text, u32 text_n, bint close,
-                             bint head_only) noexcept nogil:
+cdef Answer client_answer_fault(Worker* w, Conn* c, u32 fault, const u8* text, u32 text_n, bint close,
+                                bint head_only) noexcept nogil:
     cdef const FaultRow* row = fault_row(fault)
+    cdef Answer answer
     cdef i64 n
     if text == NULL:
         text = <const u8*>row.text
@@ -83,7 +84,11 @@ cdef u16 client_answer_fault(Worker* w, Conn* c, u32 fault, const u8* text, u32 
     n = http1_error_write(w.scratch, SCRATCH_BYTES, row.status, text, text_n, w.date, close, head_only)
     if n > 0:
         conn_send_head(w, c, w.scratch, <size_t>n, NULL, 0)
-    return row.status
+    answer.status = row.status
+    # The body is the text and a line end.
+    answer.body_bytes = 0 if head_only else <u32>(text_n + 1)
+    answer.head_bytes = <u32>n - answer.body_bytes if n > 0 else 0
+    return answer
 
 
 # The request as it came, without what must not be reflected (RFC 9110 9.3.8).
@@ -102,9 +107,10 @@ cdef void put_reflection(Text* t, const Http1Head* head, const u8* data) noexcep
     text_str(t, "\r\n")
 
 
-cdef u16 client_answer_last_hop(Worker* w, Conn* c, bint close) noexcept nogil:
+cdef Answer client_answer_last_hop(Worker* w, Conn* c, bint close) noexcept nogil:
     cdef Text t
     cdef Text body
+    cdef Answer answer
     cdef bint trace = w.head.method == METHOD_TRACE
     # A reflection is at most the head and two bytes a field: half of the scratch holds it, the other half the answer.
     text_init(&body, w.scratch + SCRATCH_BYTES // 2, SCRATCH_BYTES // 2)
@@ -116,17 +122,21 @@ cdef u16 client_answer_last_hop(Worker* w, Conn* c, bint close) noexcept nogil:
     text_str(&t, "\r\nContent-Type: message/http\r\nContent-Length: " if trace else "\r\nContent-Length: ")
     text_u64(&t, body.n)
     text_str(&t, "\r\nConnection: close\r\n\r\n" if close else "\r\n\r\n")
+    answer.status = 200
+    answer.head_bytes = t.n
+    answer.body_bytes = body.n
     text_put(&t, body.data, body.n)
     conn_send_head(w, c, w.scratch, t.n, NULL, 0)
-    return 200
+    return answer
 
 
 cdef void client_refuse(Worker* w, Conn* c, u32 fault) noexcept nogil:
     cdef Block* block = block_of(w, c.listener, METER_NONE)
-    cdef u16 status = client_answer_fault(w, c, fault, NULL, 0, 1, 0)
+    cdef Answer answer = client_answer_fault(w, c, fault, NULL, 0, 1, 0)
     meter_add(&block.requests, 1)
-    meter_add(&block.codes[status], 1)
+    meter_add(&block.codes[answer.status], 1)
+    meter_add(&block.response_bytes, answer.head_bytes + answer.body_bytes)
     meter_add(&block.faults[fault], 1)
     if w.snap.policy.access_log:
-        access_log_refused(w, c, status, fault)
+        access_log_refused(w, c, answer.status, fault, answer.head_bytes, answer.body_bytes)
     client_finish(w, c, 0)

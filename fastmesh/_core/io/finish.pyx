@@ -10,7 +10,7 @@ from fastmesh._core.ffi.atomic cimport meter_add
 from fastmesh._core.ffi.linux cimport ECONNREFUSED, ECONNRESET, ETIMEDOUT
 from fastmesh._core.io.access_log cimport access_log_end
 from fastmesh._core.io.client cimport (
-    client_answer_fault, client_answer_last_hop, client_close, client_finish, client_rest,
+    Answer, client_answer_fault, client_answer_last_hop, client_close, client_finish, client_rest,
 )
 from fastmesh._core.io.connection cimport conn_deadline, conn_get
 from fastmesh._core.io.fault cimport (
@@ -203,6 +203,12 @@ cdef bint swallow_request(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     return pipe_pump(w, &x.request, down, NULL, &x.flags) == PUMP_DONE
 
 
+cdef void answered(Exchange* x, Answer answer) noexcept nogil:
+    x.status = answer.status
+    x.response_bytes += answer.head_bytes
+    x.response.moved_bytes = answer.body_bytes
+
+
 # After a proxy-made answer; those do not say keep-alive, which an HTTP/1.0 client would have to read.
 cdef inline bint may_keep(Worker* w, const Exchange* x) noexcept nogil:
     return x.flags & EX_DOWN_KEEP and not x.flags & EX_HTTP10 and not w.draining
@@ -238,7 +244,7 @@ cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil:
         return
     whole = swallow_request(w, x, down)
     keep = whole and may_keep(w, x) and fault >= FAULT_LOCAL
-    x.status = client_answer_fault(w, down, fault, text.data, text.n, not keep, x.flags & EX_HEAD_ONLY)
+    answered(x, client_answer_fault(w, down, fault, text.data, text.n, not keep, x.flags & EX_HEAD_ONLY))
     exchange_end(w, x, down)
     if keep:
         client_rest(w, down)
@@ -249,7 +255,7 @@ cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil:
 cdef void exchange_last_hop(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     cdef bint keep = may_keep(w, x) and x.request.done
     cdef bint whole
-    x.status = client_answer_last_hop(w, down, not keep)
+    answered(x, client_answer_last_hop(w, down, not keep))
     whole = swallow_request(w, x, down)
     exchange_end(w, x, down)
     if keep and whole:
