@@ -46,7 +46,7 @@ def test_connect_timeout() -> None:
         assert first.get("fastmesh-error")
         assert not first.closes
         assert client.get("/").status == 503  # it is left out now
-        metrics = proxy.metrics()
+        metrics = proxy.counts()
         assert metrics.sum("fastmesh_proxy_errors_total", cause="connect_timeout") == 1
         assert metrics.sum("fastmesh_upstream_endpoints", state="out") == 1
 
@@ -61,7 +61,7 @@ def test_connect_timeout_tries_another_endpoint() -> None:
             Client(proxy.address) as client,
         ):
             assert [client.get("/").status for _ in range(10)] == [200] * 10
-            assert proxy.metrics().sum("fastmesh_worker_connect_failures_total") == 1
+            assert proxy.counts().sum("fastmesh_worker_connect_failures_total") == 1
 
 
 def test_a_client_that_leaves_during_connect() -> None:

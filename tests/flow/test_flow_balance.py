@@ -115,7 +115,7 @@ def test_endpoints_that_are_down_are_passed_over(balancer: str) -> None:
         addresses = ",".join([dead[0], origins[0].address, dead[1]])
         with Fastmesh(upstream=addresses, balancer=balancer, ramp="off", backoff_min="1m") as proxy:
             assert spread(proxy, 100) == {"0": 100}
-            metrics = proxy.metrics()
+            metrics = proxy.counts()
             assert metrics.sum("fastmesh_worker_connect_failures_total") == 2
             assert metrics.sum("fastmesh_upstream_endpoints", state="out") == 2
             assert metrics.sum("fastmesh_upstream_endpoints", state="ready") == 1
@@ -132,10 +132,10 @@ def test_all_down_says_so_with_cause_and_count() -> None:
         error = (last.get("fastmesh-error") or b"").decode()
         assert "no healthy endpoint" in error
         assert "3 of 3" in error
-        assert b"refused" in (answers[0].get("fastmesh-error") or b"")
+        assert "refused" in error
         assert error in last.body.decode()
         assert not last.closes
-        metrics = proxy.metrics()
+        metrics = proxy.counts()
         assert metrics.sum("fastmesh_worker_connect_failures_total") == 3  # left out, not tried by every request
         assert metrics.sum("fastmesh_proxy_errors_total", cause="no_endpoint") >= 4
 
@@ -148,7 +148,7 @@ def test_an_endpoint_that_returns_is_found_by_a_probe() -> None:
                 assert client.get("/").status == 503
                 origin.reopen()
                 until(lambda: client.get("/").status == 200, "the endpoint to be found again")
-            metrics = proxy.metrics()
+            metrics = proxy.counts()
             assert metrics.sum("fastmesh_upstream_endpoints", state="ready") == 1
             proxy.wait_log(lambda line: "endpoint" in line and origin.address in line)
 
@@ -166,7 +166,7 @@ def test_endpoints_page_tells_the_same() -> None:
             assert by_address[dead]["failures"] >= 1
             assert by_address[origins[0].address]["state"] == "ready"
             assert by_address[origins[0].address]["requests"] == 10
-            metrics = proxy.metrics()
+            metrics = proxy.counts()
             assert metrics.sum("fastmesh_endpoint_requests_total", endpoint=origins[0].address) == 10
             assert metrics.sum("fastmesh_endpoint_up", endpoint=dead) == 0
 

@@ -30,11 +30,11 @@ class Difference:
 
     def __init__(self, proxy: Fastmesh) -> None:
         self._proxy = proxy
-        self._before = proxy.metrics()
+        self._before = proxy.counts()
 
     def taken(self) -> "Difference":
         self._proxy.settle()
-        self._after: Metrics = self._proxy.metrics()
+        self._after: Metrics = self._proxy.counts()
         return self
 
     def of(self, name: str, **labels: str) -> float:
@@ -113,7 +113,7 @@ def test_upstream_failures_are_counted_once() -> None:
     with Origin(script) as origin, Fastmesh(upstream=origin.address) as proxy:
         with Client(proxy.address) as client:
             assert client.get("/").status == 502
-        metrics = proxy.metrics()
+        metrics = proxy.counts()
         assert metrics.sum("fastmesh_responses_total", code="502") == 1
         assert metrics.sum("fastmesh_proxy_errors_total") == 1
         assert metrics.sum("fastmesh_upstream_failures_total") == 1
@@ -130,7 +130,7 @@ def test_a_client_that_leaves_is_an_abort() -> None:
             assert origin.connection().head_seen.wait(DEADLINE_S)
             client.reset()
         proxy.settle()
-        metrics = proxy.metrics()
+        metrics = proxy.counts()
         assert metrics.sum("fastmesh_client_aborts_total") == 1
         assert metrics.sum("fastmesh_responses_total", code="499") == 1
 
@@ -140,7 +140,7 @@ def test_histogram_detail_is_a_switch(origin: EchoOrigin, detail: str, buckets: 
     with Fastmesh(upstream=origin.address, metrics_histogram=detail) as proxy:
         with Client(proxy.address) as client:
             client.get("/")
-        metrics = proxy.metrics()
+        metrics = proxy.counts()
         assert metrics.has("fastmesh_request_duration_seconds_bucket") == buckets
         assert metrics.sum("fastmesh_request_duration_seconds_count") == 1
         counts = sorted(

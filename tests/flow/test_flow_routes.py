@@ -126,11 +126,11 @@ def test_requests_of_one_connection_go_different_ways(proxy: Fastmesh) -> None:
 
 
 def test_metrics_name_route_and_backend(proxy: Fastmesh) -> None:
-    before = proxy.metrics()
+    before = proxy.counts()
     with Client(proxy.address) as client:
         for _ in range(7):
             client.get("/exact")
-    after = proxy.metrics()
+    after = proxy.counts()
     labels = {"route": "r-path", "backend": "path"}
     name = "fastmesh_requests_total"
     assert after.sum(name, **labels) - before.sum(name, **labels) == 7

@@ -34,7 +34,7 @@ def test_several_listeners(tmp_path: pathlib.Path) -> None:
             with Client(address) as client:
                 for _ in range(count):
                     client.get("/")
-        by_listener = proxy.metrics().by("fastmesh_requests_total", "listener")
+        by_listener = proxy.counts().by("fastmesh_requests_total", "listener")
         assert sorted(by_listener.values()) == [1, 2, 3, 4]
 
 
@@ -53,7 +53,7 @@ def test_several_workers_share_the_load(tmp_path: pathlib.Path, front: str) -> N
         try:
             for _ in range(3):
                 assert [client.get("/").status for client in clients] == [200] * 60
-            metrics = proxy.metrics()
+            metrics = proxy.counts()
             by_worker = metrics.by("fastmesh_open_connections", "worker")
             assert sum(by_worker.values()) == 60
             if front == "tcp":  # the kernel spreads by hash; a Unix socket wakes whoever waits first

@@ -153,9 +153,9 @@ def test_tunnels_are_counted_and_never_pooled() -> None:
             client.ask(UPGRADE)
             client.send(b"12345")
             assert client.read_until(b"7") == b"1234567"
-            assert proxy.metrics().sum("fastmesh_open_tunnels") == 1
+            assert proxy.counts().sum("fastmesh_open_tunnels") == 1
         proxy.settle()
-        metrics = proxy.metrics()
+        metrics = proxy.counts()
         assert metrics.sum("fastmesh_open_tunnels") == 0
         assert metrics.sum("fastmesh_tunnels_total") == 1
         assert metrics.sum("fastmesh_tunnel_received_bytes_total") == 5

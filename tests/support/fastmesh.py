@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import ClassVar
 
-from tests.support.client import Client, request
+from tests.support.client import Client, Ended, request
 from tests.support.http1 import Response
 from tests.support.metrics import Metrics
 from tests.support.wait import DEADLINE_S, until
@@ -55,6 +55,7 @@ class Fastmesh:
         self.lines: list[str] = []
         self._changed = threading.Condition()
         self._ended = False  # by the test, on purpose
+        self._scraper: Client | None = None
         self._start(nofile)
 
     def _start(self, nofile: int) -> None:
@@ -97,7 +98,9 @@ class Fastmesh:
         self.admin = found[0] if found else ""
         if not addresses:
             raise RuntimeError(f"the start line names no address: {line}")
-        until(lambda: self.admin_get("/ready").status == 200, "/ready")
+        if self.admin:
+            until(lambda: self.admin_get("/ready").status == 200, "/ready")
+            self.metrics()
         self._base_fds = self._steady_fds()
         self.live.append(self)
 
@@ -124,7 +127,34 @@ class Fastmesh:
             return client.ask(request("POST", path, "Connection: close", host="localhost", body=body), "POST")
 
     def metrics(self) -> Metrics:
-        return Metrics(self.admin_get("/metrics").body.decode())
+        """A scrape, on a connection that stays: what it costs the process is there before and after every test."""
+        for _ in range(2):
+            if self._scraper is None:
+                self._scraper = Client(self.admin)
+            try:
+                return Metrics(self._scraper.get("/metrics", host="localhost").body.decode())
+            except (Ended, ConnectionError):  # the admin port closes idle connections
+                self._scraper.close()
+                self._scraper = None
+        raise AssertionError(f"/metrics does not answer\n{self.log_text()}")
+
+    def counts(self) -> Metrics:
+        """A scrape in which every request that came is answered or in flight, and nothing moved since the one before.
+
+        An answer reaches the client a moment before it is counted; tests that count exactly ask for this.
+        """
+        seen: list[Metrics] = [self.metrics()]
+
+        def steady() -> Metrics | None:
+            before, now = seen[-1], self.metrics()
+            seen.append(now)
+            asked, answered = now.sum("fastmesh_requests_total"), now.sum("fastmesh_responses_total")
+            same = asked == before.sum("fastmesh_requests_total")
+            return now if same and asked == answered + now.sum("fastmesh_exchanges_in_flight") else None
+
+        found = until(steady, "as many answers as requests")
+        assert found is not None
+        return found
 
     # --- the process
 
@@ -149,6 +179,9 @@ class Fastmesh:
         return until(steady, "a steady number of descriptors")
 
     def rss_bytes(self) -> int:
+        """Resident memory; 0 under a sanitizer, whose quarantine says nothing about the proxy."""
+        if "libasan" in os.environ.get("LD_PRELOAD", ""):
+            return 0
         with open(f"/proc/{self.process.pid}/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -193,7 +226,7 @@ class Fastmesh:
     def settle(self) -> None:
         """Waits until every connection, exchange and buffer was given back; the failure names what was not."""
         self.assert_alive()
-        if self._ended:
+        if self._ended or not self.admin:
             return
         left: dict[str, float] = {}
 
@@ -234,6 +267,8 @@ class Fastmesh:
         self._ended = True
         if self in self.live:
             self.live.remove(self)
+        if self._scraper is not None:
+            self._scraper.close()
         if self.process.poll() is None:
             self.signal(signal.SIGKILL)
         self.process.wait(DEADLINE_S)

@@ -12,6 +12,7 @@ _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})([ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e\x80-\xff]+) (HTTP/1\.[01])")
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-5][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*)")
+_BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -108,14 +109,14 @@ def parse_fields(lines: list[bytes]) -> Fields:
 def take_head(buffer: bytearray, limit_bytes: int = 1 << 20) -> tuple[bytes, bytes, Fields] | None:
     """Removes a head from the front: (all its bytes, start line, fields); None while it is incomplete."""
     end = buffer.find(b"\r\n\r\n")
+    head = bytes(buffer[: end + 4 if end >= 0 else len(buffer)])
+    if _BARE.search(head):
+        raise Malformed(f"bare CR or LF in {head[:200]!r}")
     if end < 0:
         if len(buffer) > limit_bytes:
             raise Malformed("endless head")
         return None
-    head = bytes(buffer[: end + 4])
     lines = head[:-4].split(b"\r\n")
-    if b"\n" in head.replace(b"\r\n", b"") or b"\r" in head.replace(b"\r\n", b""):
-        raise Malformed(f"bare CR or LF in {head[:200]!r}")
     del buffer[: end + 4]
     return head, lines[0], parse_fields(lines[1:])
 
@@ -130,7 +131,7 @@ def content_length(message: Message) -> int | None:
         return None
     if coding is not None:
         raise Malformed("Content-Length beside Transfer-Encoding")
-    if not re.fullmatch(rb"[0-9]{1,18}", value):
+    if not re.fullmatch(rb"[0-9]{1,19}", value):
         raise Malformed(f"content-length {value!r}")
     return int(value)
 

@@ -31,6 +31,11 @@ http {{
 """
 
 
+def plain_environment() -> dict[str, str]:
+    """The environment without what a sanitizer run preloads: other programs are not under test."""
+    return {key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "PYTHONMALLOC")}
+
+
 class Nginx:
     """nginx in the foreground in a directory of its own. `http` is the inside of its http block; "LISTEN" in it becomes
     the address. Ended by its pid."""
@@ -51,6 +56,7 @@ class Nginx:
         conf = str(self.root / "nginx.conf")
         self.process = subprocess.Popen(
             ["/usr/sbin/nginx", "-p", str(self.root), "-c", conf, "-e", str(self.root / "error.log")],
+            env=plain_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

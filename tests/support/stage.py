@@ -119,6 +119,11 @@ class OriginWire(Wire):
         self.stream = RequestStream()
         self.answered = 0
 
+    @property
+    def holds_half(self) -> bool:
+        """A part of a request has arrived and the rest has not."""
+        return bool(self.stream.buffer) or any(not message.complete for message in self.stream.messages)
+
 
 class ClientWire(Wire):
     """The client's connection."""
@@ -157,6 +162,10 @@ class Stage:
                 raise TimeoutError(f"waited {seconds:g} s for {what}: {self.describe()}")
             if not self._turn():
                 self._wait()
+
+    def no_half_request(self) -> bool:
+        """Every origin connection with a part of a request has been ended by the proxy."""
+        return all(origin.ended or not origin.holds_half for origin in self.origins)
 
     def describe(self) -> str:
         clients = [(bytes(c.received[-400:]), c.ended) for c in self.clients]

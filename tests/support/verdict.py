@@ -117,16 +117,11 @@ class RequestTrial:
             judge.forwarded(request, self.case.lines("up" if i == 0 else f"up{i + 1}"))
         if done:
             judge.body_and_trailers(done[0], self.case.text("body"), self.case.more.get("trailers"), "upstream")
-        open_ones = [wire for wire in self.stage.origins if wire.stream.buffer or _is_incomplete(wire)]
+        open_ones = [wire for wire in self.stage.origins if wire.holds_half]
         if not any(word == "cut" or word.startswith("abort") for word in self.words):
             assert not open_ones, f"half a request went upstream: {bytes(open_ones[0].received)!r}"
         assert len(open_ones) <= 1, "several half requests went upstream"
-        for wire in open_ones:
-            self.stage.run(lambda wire=wire: bool(wire.ended), "the end of the half request's connection")  # type: ignore[misc]
-
-
-def _is_incomplete(wire: OriginWire) -> bool:
-    return any(not message.complete for message in wire.stream.messages)
+        self.stage.run(self.stage.no_half_request, "the end of the half request's connection")
 
 
 def use_tunnel(stage: Stage, client: ClientWire) -> None:
