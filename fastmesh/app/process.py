@@ -94,7 +94,8 @@ class App:
         telemetry.attach(self._pool.workers, self._labels)
         self._admin: AdminServer | None = None
         self._admin_bound: Bound | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tick_task: asyncio.Future[None] | None = None
+        self._change_tasks: list[asyncio.Future[None]] = []
         self._loaded_s = read_ns / 1e9
         self._file_seen = self._signature()
         if self._file_seen is not None and self._file_seen[0] >= read_ns:
@@ -141,7 +142,8 @@ class App:
             why = [f"worker {index}: {os.strerror(number)}" for index, number in self._pool.failed.items()]
             raise StartError(", ".join(why) or "a worker did not start in time")
         self._state = "running"
-        self._tasks = [asyncio.ensure_future(work) for work in (self._tick(), self._reload_loop(), self._watch_file())]
+        self._tick_task = asyncio.ensure_future(self._tick())
+        self._change_tasks = [asyncio.ensure_future(work) for work in (self._reload_loop(), self._watch_file())]
         self._say_ready(config)
 
     async def _start_admin(self, config: Config) -> None:
@@ -185,6 +187,8 @@ class App:
             self._state = "draining"
         timeout_s = self._config.process.drain_timeout_ns / 1e9
         self._log("info", "draining", timeout_s=timeout_s, **self._telemetry.under_way())
+        for task in self._change_tasks:
+            task.cancel()  # a reload under way must not open listeners again
         for listening in self._listening.values():
             unlink(listening.bound)
         self._pool.drain()
@@ -200,8 +204,8 @@ class App:
 
     def _close(self) -> None:
         """Gives back everything, whatever state the start had reached."""
-        for task in self._tasks:
-            task.cancel()
+        if self._tick_task is not None:
+            self._tick_task.cancel()
         self._directory.close()
         if self._admin is not None:
             self._admin.close()

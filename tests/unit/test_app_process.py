@@ -44,12 +44,14 @@ class Rig:
         self._text = ""
         self.answers: list[str] | None = ["10.0.0.1"]
         self.never = asyncio.Event()
+        self.asked: list[str] = []
         monkeypatch.setattr(process, "Directory", partial(process.Directory, resolve=self._resolve))
         self.app = App(made, ProcessLog("debug", fd=write), lambda: made, time.time_ns())
         self.publisher: Any = self.app._publication.publisher
         self.workers: list[Worker] = Worker.live
 
     async def _resolve(self, host: str, port: int) -> list[str]:
+        self.asked.append(host)
         if self.answers is None:
             await self.never.wait()
         return [f"{address}:{port}" for address in self.answers or ()]
@@ -233,6 +235,27 @@ def test_a_reload_with_a_refused_snapshot_keeps_old_listeners_only(play: Callabl
         stop()
 
     assert play(body) == 0
+
+
+def test_a_reload_under_way_ends_with_the_drain(play: Callable[..., int]) -> None:
+    async def body(rig: Rig) -> None:
+        more = (Listener("web", LOOPBACK), Listener("more", LOOPBACK))
+        endpoints = (Endpoint(Address("name", "slow.test", 80)),)
+        rig.app._reread = lambda: config(listeners=more, backends=(Backend("b", endpoints),))
+        rig.answers = None
+        asked = len(rig.asked)
+        stop(signal.SIGHUP)
+        await rig.until(lambda: "slow.test" in rig.asked[asked:])
+        rig.workers[0].hold_drain = True
+        stop()
+        await rig.until(lambda: "msg=draining" in rig.log())
+        rig.answers = ["10.0.0.9"]
+        rig.never.set()
+        await rig.until(lambda: "stopped" in rig.log())
+        assert rig.workers[0].commands.count("add") == 1
+        assert "configuration reloaded" not in rig.log()
+
+    assert play(body, config(process=Process(drain_timeout_ns=300_000_000))) == 0
 
 
 def test_an_exception_nobody_caught_is_logged_and_the_process_goes_on(play: Callable[..., int]) -> None:
