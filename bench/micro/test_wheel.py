@@ -28,7 +28,7 @@ def test_cancel_set_and_wait(benchmark: BenchmarkFixture, timers: int) -> None:
 def test_set_and_fire(benchmark: BenchmarkFixture) -> None:
     """Every step fires the timer that was set in the one before."""
 
-    def run() -> int:
+    def run() -> object:
         return WheelProbe(16, TICK_NS, START_NS).churn(START_NS, 2 * TICK_NS, TICK_NS, ROUNDS)
 
     benchmark.extra_info["per_round"] = ROUNDS
