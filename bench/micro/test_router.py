@@ -69,7 +69,7 @@ def test_only_route_takes_everything(benchmark: BenchmarkFixture) -> None:
 
 
 def test_wildcard_host(benchmark: BenchmarkFixture) -> None:
-    route = (SUFFIX_OR_PREFIX, b".example.com", SUFFIX_OR_PREFIX, b"/api", 0, [], 0, 0)
+    route: tuple[object, ...] = (SUFFIX_OR_PREFIX, b".example.com", SUFFIX_OR_PREFIX, b"/api", 0, [], 0, 0)
     measure(benchmark, RouterProbe([route]), [service_query(0)], True)
 
 
