@@ -1,5 +1,6 @@
 """Fields that a proxy adds, counts or removes, by setting."""
 
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,6 +65,13 @@ def test_forwarded_of_an_ipv6_client(origin: Origin) -> None:
     request = origin.requests()[-1]
     assert request.all("x-forwarded-for") == [b"::1"]
     assert b'for="[::1]"' in request.all("forwarded")[0]  # RFC 7239 6: quoted, in brackets
+
+
+def test_forwarded_of_a_unix_client(origin: Origin, tmp_path: pathlib.Path) -> None:
+    """There is no address to tell, but what the client claims must not survive when it is to be replaced."""
+    request = seen_by(origin, *SENT, listen=f"unix:{tmp_path}/front", forwarded="both", forwarded_replace="on")
+    assert b"10.9.8.7" not in request.head
+    assert b"https" not in b",".join(request.all("x-forwarded-proto"))
 
 
 @pytest.mark.parametrize(("name", "wanted"), [("edge-7", [b"1.1 edge-7"]), ("off", []), ("", [])])

@@ -1,5 +1,6 @@
 """Upgrade and CONNECT: after the switch the connection is bytes both ways, each direction ending by itself."""
 
+import select
 import threading
 
 import pytest
@@ -136,6 +137,27 @@ def test_reset_of_one_side_ends_the_other(ask: bytes, reply: bytes, who: str) ->
         else:
             assert client.read_to_end()[1] in ("FIN", "RST")
         assert origin.connection().closed.wait(DEADLINE_S)
+
+
+@KINDS
+def test_a_silent_tunnel_outlives_the_timeouts_of_requests(ask: bytes, reply: bytes) -> None:
+    def script(connection: Connection) -> None:
+        connection.answer(reply)
+        while True:
+            connection.send(connection.tunnel(b"\n"))
+
+    with (
+        Origin(script) as origin,
+        Fastmesh(
+            upstream=origin.address, request_timeout="150ms", per_try_timeout="150ms", idle_timeout="150ms"
+        ) as proxy,
+        Client(proxy.address) as client,
+    ):
+        client.ask(ask, method_of(ask))
+        for _ in range(3):
+            assert not select.select([client.sock], [], [], 0.2)[0]
+            client.send(b"still here\n")
+            assert client.read_until(b"\n") == b"still here\n"
 
 
 def test_tunnels_are_counted_and_never_pooled() -> None:

@@ -100,7 +100,9 @@ class Fastmesh:
             raise RuntimeError(f"the start line names no address: {line}")
         if self.admin:
             until(lambda: self.admin_get("/ready").status == 200, "/ready")
-            self.metrics()
+            metrics = self.metrics()
+            self._base_objects = int(metrics.sum("fastmesh_slab_objects_in_use"))
+            self._base_snapshot = metrics.sum("fastmesh_snapshot_version")
         self._base_fds = self._steady_fds()
         self.live.append(self)
 
@@ -221,6 +223,10 @@ class Fastmesh:
         idle = int(metrics.sum("fastmesh_upstream_idle_connections"))
         if self.pooled != idle:
             busy["upstream connections that are not idle"] = self.pooled - idle
+        objects = int(metrics.sum("fastmesh_slab_objects_in_use")) - self.pooled
+        reloaded = metrics.sum("fastmesh_snapshot_version") != self._base_snapshot  # it may have changed listeners
+        if objects != self._base_objects and not reloaded:
+            busy["connection objects"] = objects - self._base_objects
         return busy
 
     def settle(self) -> None:
