@@ -39,11 +39,12 @@ HOST_LINES = (
 )  # fmt: skip
 FIELD_LINES = (
     b"Connection: close", b"Connection: keep-alive", b"Connection: Keep-Alive, Upgrade", b"Connection: X-Foo, ,te",
-    b"Connection: upgrade, HTTP2-Settings", b"Connection:", b"Connection: trailer",
+    b"Connection: upgrade, HTTP2-Settings", b"Connection:", b"Connection: trailer", b"Connection: " + b"a," * 64,
     b"Keep-Alive: timeout=5", b"Proxy-Connection: keep-alive", b"X-Foo: 1", b"x-foo:  2  ", b"X-Bar:\t\tv\t ",
     b"TE: trailers", b"TE: deflate;q=0.5, Trailers", b"TE: gzip", b"Trailer: X-Foo", b"Upgrade: websocket",
     b"Upgrade: h2c", b"Upgrade: h2c, WebSocket/13", b"Upgrade:", b"Upgrade: ,a", b"HTTP2-Settings: AAAA",
-    b"Expect: 100-Continue", b"Expect: x", b"Max-Forwards: 7", b"Max-Forwards: 300", b"Max-Forwards: x", b"Date: now",
+    b"Expect: 100-Continue", b"Expect: x", b"Max-Forwards: 0", b"Max-Forwards: 7", b"Max-Forwards: 255",
+    b"Max-Forwards: 256", b"Max-Forwards: x", b"Date: now",
     b"Via: 1.1 a", b"Forwarded: for=a", b"X-Forwarded-For: 1.2.3.4", b"X-Forwarded-For:", b"X-Forwarded-Proto: https",
     b"Cookie: a=b", b"Set-Cookie: a=b", b"Grpc-Timeout: 1S", b"grpc-status: 0", b"User-Agent: " + b"Mozilla/5.0 " * 9,
     b"Accept: */*", b"_odd!name: v", b"A-name-longer-than-thirty-two-bytes_with.all+kinds: v", b"X: \x80\xff",
