@@ -77,9 +77,9 @@ FM_INLINE uint32_t fm_plain16(const uint8_t *p)
     __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
     __m128i folded = _mm_or_si128(x, _mm_set1_epi8(0x20));
     __m128i alpha = fm_below(_mm_sub_epi8(folded, _mm_set1_epi8('a')), 25);
-    __m128i digit = fm_below(_mm_sub_epi8(x, _mm_set1_epi8('0')), 9);
+    __m128i decimal = fm_below(_mm_sub_epi8(x, _mm_set1_epi8('0')), 9);
     __m128i mark = fm_below(_mm_sub_epi8(x, _mm_set1_epi8('-')), 1);
-    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(alpha, digit), mark));
+    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(alpha, decimal), mark));
 }
 
 #elif defined(FM_SIMD_NEON)
@@ -114,9 +114,9 @@ FM_INLINE uint32_t fm_plain16(const uint8_t *p)
 {
     uint8x16_t x = vld1q_u8(p);
     uint8x16_t alpha = fm_below(vsubq_u8(vorrq_u8(x, vdupq_n_u8(0x20)), vdupq_n_u8('a')), 25);
-    uint8x16_t digit = fm_below(vsubq_u8(x, vdupq_n_u8('0')), 9);
+    uint8x16_t decimal = fm_below(vsubq_u8(x, vdupq_n_u8('0')), 9);
     uint8x16_t mark = fm_below(vsubq_u8(x, vdupq_n_u8('-')), 1);
-    return (uint32_t)fm_mask16(vorrq_u8(vorrq_u8(alpha, digit), mark));
+    return (uint32_t)fm_mask16(vorrq_u8(vorrq_u8(alpha, decimal), mark));
 }
 
 #endif
