@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.client import Client, Ended, request
 from tests.support.fastmesh import Fastmesh
+from tests.support.net import black_hole
 from tests.support.origin import OK, Connection, Origin, serve
 from tests.support.wait import DEADLINE_S
 
@@ -126,6 +127,32 @@ def test_an_origin_that_never_answers(setting: str, cause: str) -> None:
             assert client.get("/again").status == 504
         assert origin.connection().closed.wait(DEADLINE_S)
         assert proxy.counts().sum("fastmesh_proxy_errors_total", cause=cause) == 2
+
+
+def test_request_timeout_counts_while_waiting_for_a_connection() -> None:
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection.wait_end()
+
+    settings = 'request_timeout = "200ms"\nupstream_max_connections = 1\n'
+    with Origin(script) as origin, Fastmesh(config=settings, upstream=origin.address) as proxy:
+        with Client(proxy.address) as first, Client(proxy.address) as second:
+            first.send(request("GET", "/held"))
+            assert origin.connection().head_seen.wait(DEADLINE_S)
+            second.send(request("GET", "/waits"))
+            assert first.read().status == 504
+            assert second.read().status == 504
+        assert not proxy.counts().sum("fastmesh_exchanges_pending")
+
+
+def test_request_timeout_counts_while_connecting() -> None:
+    with (
+        black_hole() as address,
+        Fastmesh(upstream=address, request_timeout="200ms", connect_timeout="20s") as proxy,
+        Client(proxy.address) as client,
+    ):
+        assert client.get("/").status == 504
+        proxy.wait_pool_empty()
 
 
 def test_request_timeout_ends_a_response_that_trickles_forever() -> None:

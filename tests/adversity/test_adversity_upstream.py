@@ -1,38 +1,17 @@
 """Origins that cannot be reached, restart, or flap while requests keep coming."""
 
-import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from tests.support import net
 from tests.support.client import Client, Ended, request
 from tests.support.echo import EchoOrigin
 from tests.support.fastmesh import Fastmesh
+from tests.support.net import black_hole
 from tests.support.origin import Origin, serve
 from tests.support.server import Nginx
 from tests.support.wait import DEADLINE_S, until
-
-
-@contextmanager
-def black_hole() -> Iterator[str]:
-    """An address that takes no connection and refuses none: its accept queue is full."""
-    listener = net.listen(backlog=0)
-    address = net.text(listener)
-    fillers = []
-    try:
-        for _ in range(8):
-            filler = socket.socket()
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-            fillers.append(filler)
-        yield address
-    finally:
-        for sock in (listener, *fillers):
-            sock.close()
 
 
 def test_connect_timeout() -> None:

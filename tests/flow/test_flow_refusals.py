@@ -91,3 +91,48 @@ def test_upgrade_and_connect_without_endpoint(proxy: Fastmesh) -> None:
     ):
         with Client(proxy.address) as client:
             assert client.ask(data, method).status in (502, 503)
+
+
+SMALL = "head_bytes = 1024\nline_bytes = 256\nfield_line_bytes = 512\nfields = 5\n"
+
+
+def with_head_of(size: int) -> bytes:
+    """A request whose head has exactly `size` bytes, in field lines that are not too long."""
+    start = b"GET / HTTP/1.1\r\nHost: a\r\n"
+    rest = size - len(start) - 2
+    lines = []
+    while rest:
+        take = min(rest, 400) if rest - min(rest, 400) not in range(1, 6) else rest - 10
+        lines.append(b"X: " + b"x" * (take - 5) + b"\r\n")
+        rest -= take
+    return start + b"".join(lines) + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (with_head_of(1024), 503),
+        (with_head_of(1025), 431),
+        (b"GET /" + b"a" * (256 - 16) + b" HTTP/1.1\r\nHost: a\r\n\r\n", 503),
+        (b"GET /" + b"a" * (257 - 16) + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * (512 - 5) + b"\r\n\r\n", 503),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * (513 - 5) + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 4 + b"\r\n", 503),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 5 + b"\r\n", 431),
+    ],
+    ids=["head", "head+1", "line", "line+1", "field", "field+1", "fields", "fields+1"],
+)
+def test_limits_are_settings_and_exact(small: Fastmesh, data: bytes, status: int) -> None:
+    """What is within its limit is only refused for want of an endpoint."""
+    with Client(small.address) as client:
+        answer = client.ask(data)
+        assert answer.status == status
+        assert answer.closes == (status != 503)
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[Fastmesh]:
+    with Fastmesh(config=SMALL, upstream=f"127.0.0.1:{free_port()}", backoff_min="1m") as small:
+        with Client(small.address) as client:
+            client.get("/")  # from here on the endpoint is out
+        yield small

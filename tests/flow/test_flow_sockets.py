@@ -69,3 +69,15 @@ def test_a_name_is_resolved() -> None:
         port = origin.address.rpartition(":")[2]
         with Fastmesh(upstream=f"localhost:{port}") as proxy, Client(proxy.address) as client:
             assert client.get("/").status == 200
+
+
+def test_workers_are_pinned() -> None:
+    with EchoOrigin() as origin, Fastmesh(upstream=origin.address, workers=2, pin_cpus="on") as proxy:
+        with Client(proxy.address) as client:
+            assert client.get("/").status == 200
+        pinned = set()
+        for task in os.listdir(f"/proc/{proxy.process.pid}/task"):
+            allowed = os.sched_getaffinity(int(task))
+            if len(allowed) == 1:
+                pinned |= allowed
+        assert len(pinned) == min(2, len(os.sched_getaffinity(0)))

@@ -6,6 +6,7 @@ import fcntl
 import socket
 import struct
 import termios
+from collections.abc import Iterator
 
 from tests.support.wait import DEADLINE_S
 
@@ -76,3 +77,21 @@ def unread_bytes(sock: socket.socket) -> int:
     out = array.array("i", [0])
     fcntl.ioctl(sock, termios.TIOCOUTQ, out)
     return out[0]
+
+
+@contextlib.contextmanager
+def black_hole() -> Iterator[str]:
+    """An address that takes no connection and refuses none: its accept queue is full."""
+    listener = listen(backlog=0)
+    address = text(listener)
+    fillers = []
+    try:
+        for _ in range(8):
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+            fillers.append(filler)
+        yield address
+    finally:
+        for sock in (listener, *fillers):
+            sock.close()
