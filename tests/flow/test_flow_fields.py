@@ -119,6 +119,20 @@ def test_max_forwards_zero_is_answered_here(origin: Origin) -> None:
     assert len(origin.requests()) == before
 
 
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+def test_http10_without_host_gets_one(tmp_path: pathlib.Path, family: str) -> None:
+    """HTTP/1.1 requests need a Host (RFC 9112 3.2): the endpoint's address stands in for a missing one."""
+    back = "127.0.0.1:0" if family == "tcp" else f"unix:{tmp_path}/back"
+    with (
+        Origin(serve(), back) as origin,
+        Fastmesh(upstream=origin.address) as proxy,
+        Client(proxy.address) as client,
+    ):
+        assert client.ask(b"GET /x HTTP/1.0\r\n\r\n").status == 200
+        wanted = origin.address if family == "tcp" else "localhost"
+        assert origin.requests()[0].all("host") == [wanted.encode()]
+
+
 def test_large_heads_pass_both_ways() -> None:
     """A 60 KB head in and out: more than one small buffer holds."""
     fields = [f"X-{i}: " + "v" * 1000 for i in range(58)]
