@@ -7,6 +7,7 @@ Ctrl-C or SIGTERM drains fastmesh and ends both.
 import asyncio
 import os
 import signal
+import socket
 import sys
 from typing import cast
 
@@ -66,12 +67,24 @@ async def accepting(address: str, proxy: asyncio.subprocess.Process) -> None:
             return
 
 
+def free(address: str) -> str:
+    """The address, or one with a free port when somebody else has its port."""
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError:
+            probe.bind((host, 0))
+        return f"{host}:{probe.getsockname()[1]}"
+
+
 async def demo() -> int:
     """Runs until fastmesh ends; returns its exit code."""
     loop = asyncio.get_running_loop()
     upstream = await loop.create_server(Echo, "127.0.0.1", 0)
     host, port = upstream.sockets[0].getsockname()
-    environment = {"FASTMESH_LISTEN": LISTEN, "FASTMESH_ADMIN": ADMIN, **os.environ}
+    environment = {"FASTMESH_LISTEN": free(LISTEN), "FASTMESH_ADMIN": free(ADMIN), **os.environ}
     if "FASTMESH_CONFIG" not in os.environ:
         environment.setdefault("FASTMESH_UPSTREAM", f"{host}:{port}")
     proxy = await asyncio.create_subprocess_exec(
@@ -82,6 +95,8 @@ async def demo() -> int:
     listen = environment["FASTMESH_LISTEN"].split(",")[0]
     if not listen.startswith("unix:"):
         await accepting(listen, proxy)
+    if proxy.returncode is not None:
+        return proxy.returncode
     print(
         f"an upstream that says back what it was sent is at http://{host}:{port}\n"
         f"try:  curl -i http://{listen}/hello\n"

@@ -252,7 +252,10 @@ class App:
         allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
         if allowed < wanted:
-            self._log("warning", "fewer file descriptors than connections", limit=allowed, wanted=wanted)
+            # Who asked for so many is warned; the default is an upper bound that many machines do not grant.
+            asked = config.sources.get("max_connections", "default") != "default"
+            level: Literal["warning", "info"] = "warning" if asked else "info"
+            self._log(level, "fewer file descriptors than connections", limit=allowed, wanted=wanted)
 
     # taking over a configuration
 

@@ -166,8 +166,8 @@ class Workers:
     exchange_slots: int = 0  # requests in flight; 0: max_connections
     buffers: int = 8192  # of 16 KiB
     large_buffers: int = 64  # of 256 KiB
-    endpoint_slots: int = 1024  # endpoints of all backends together
-    meter_blocks: int = 256  # (listener, route) pairs that metrics are kept for
+    endpoint_slots: int = 16384  # endpoints of all backends together
+    meter_blocks: int = 4096  # (listener, route) pairs that metrics are kept for
     heartbeat_timeout_ns: int = 5 * NS_PER_SECOND  # a worker whose loop stood still this long is reported
 
 

@@ -3,6 +3,7 @@
 Law: loading `tree(config)` as a file gives the same configuration again, sources apart.
 """
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from fastmesh.config.model import Config
@@ -16,6 +17,9 @@ from fastmesh.config.settings import (
     Setting,
 )
 from fastmesh.config.values import Key
+
+# Fields whose value lets somebody in; /config does not show what a route wants of them.
+CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 
 
 class Row(NamedTuple):
@@ -94,6 +98,18 @@ def _route(route: Any) -> dict[str, Any]:
     return {"name": route.name, "backend": route.backend} | lists | path | _local("retry", "route_key", route)
 
 
+def _masked(config: Config) -> Config:
+    """Without the values of credentials that routes match on."""
+    routes = tuple(
+        replace(route, headers=tuple(
+            replace(match, value=HIDDEN) if match.value and match.name.lower() in CREDENTIALS else match
+            for match in route.headers
+        ))
+        for route in config.routes
+    )  # fmt: skip
+    return replace(config, routes=routes)
+
+
 def public(config: Config) -> dict[str, Any]:
     """What the admin port's /config says: the effective configuration in the file's form, and every value's source."""
-    return {"file": config.file or None, "effective": tree(config), "sources": dict(config.sources)}
+    return {"file": config.file or None, "effective": tree(_masked(config)), "sources": dict(config.sources)}

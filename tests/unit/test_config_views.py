@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fastmesh.config import (
     reader,
     views,
 )
+from fastmesh.config.problems import HIDDEN
 from fastmesh.config.render import markdown, settings_markdown
 from fastmesh.config.settings import BY_NAME, BY_VARIABLE, SECTIONS, SETTINGS
 from fastmesh.config.values import Integer
@@ -104,3 +106,25 @@ def test_units_are_words() -> None:
     for setting in SETTINGS:
         if isinstance(setting.kind, Integer):
             assert setting.kind.unit != "-"
+
+
+def test_public_hides_the_credentials_that_routes_want(tmp_path: Path) -> None:
+    file = tmp_path / "mesh.toml"
+    file.write_text(
+        '[[backends]]\nname = "b"\nendpoints = ["127.0.0.1:1"]\n'
+        '[[routes]]\nname = "r"\nbackend = "b"\n'
+        'headers = { Authorization = "Bearer s3cret", X-Team = "blue" }\n'
+    )
+    shown = json.dumps(load({"FASTMESH_CONFIG": str(file)}).public())
+    assert "s3cret" not in shown
+    assert HIDDEN in shown and "blue" in shown
+
+
+def test_the_file_in_the_readme_is_accepted(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text()
+    examples = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    assert examples
+    for text in examples:
+        file = tmp_path / "mesh.toml"
+        file.write_text(text)
+        assert load({"FASTMESH_CONFIG": str(file)}).routes
