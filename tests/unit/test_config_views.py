@@ -117,7 +117,8 @@ def test_public_hides_the_credentials_that_routes_want(tmp_path: Path) -> None:
     )
     shown = json.dumps(load({"FASTMESH_CONFIG": str(file)}).public())
     assert "s3cret" not in shown
-    assert HIDDEN in shown and "blue" in shown
+    assert HIDDEN in shown
+    assert "blue" in shown
 
 
 def test_the_file_in_the_readme_is_accepted(tmp_path: Path) -> None:
