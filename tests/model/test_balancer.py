@@ -288,38 +288,88 @@ def test_a_wholly_new_backend_does_not_ramp() -> None:
 # --- load: which of two is lighter ---
 
 
-def load(value_ns: float, in_flight: int, weight: int, age_ns: int, kind: int) -> float:
-    share = 1.0 if age_ns >= 2000 * MS else max(0.1, age_ns / (2000 * MS))
-    estimate = 1.0 if kind == LEAST else max(value_ns, 30 * MS / 1024)
-    return estimate * (in_flight + 1) / (weight * share)
+@dataclass
+class Standing:
+    value_ns: float
+    in_flight: int
+    weight: int
+    age_ms: int
+    oldest_ms: int | None  # how long its oldest exchange has waited
+    silent_ms: int  # since the last sample
+
+    def latency(self) -> float:
+        estimate = self.value_ns * math.exp(-self.silent_ms / 10_000)
+        return max(estimate, 30 * MS / 1024, 0 if self.oldest_ms is None else self.oldest_ms * MS)
+
+    def load(self, other: "Standing", kind: int) -> float:
+        share = 1.0 if self.age_ms >= 2000 else max(0.1, self.age_ms / 2000)
+        queue = (self.in_flight + 1) / (self.weight * share)
+        if kind == LEAST:
+            return queue
+        known = max(other.latency(), other.value_ns)
+        return queue * self.latency() * max(1.0, self.latency() / (2 * known)) ** 2
 
 
-endpoints = st.tuples(
-    st.floats(0, 1e9), st.integers(0, 30), st.integers(1, 1000), st.sampled_from([0, 50, 200, 1000, 1999, 2000, 5000])
+endpoints = st.builds(
+    Standing,
+    value_ns=st.floats(0, 1e9),
+    in_flight=st.integers(0, 30),
+    weight=st.integers(1, 1000),
+    age_ms=st.sampled_from([0, 50, 200, 1000, 1999, 2000, 5000]),
+    oldest_ms=st.one_of(st.none(), st.integers(-5, 3000)),
+    silent_ms=st.one_of(st.just(0), st.integers(0, 60_000)),
 )
 
 
 @settings(max_examples=300, deadline=None)
 @given(kind=st.sampled_from([P2C, LEAST]), pair=st.tuples(endpoints, endpoints), seed=st.integers(1, 2**64 - 1))
-def test_the_lighter_of_two_is_taken(
-    kind: int, pair: tuple[tuple[float, int, int, int], tuple[float, int, int, int]], seed: int
-) -> None:
+def test_the_lighter_of_two_is_taken(kind: int, pair: tuple[Standing, Standing], seed: int) -> None:
     balancer = BalancerProbe(3, seed)
-    members = [(slot, 1, weight) for slot, (_, _, weight, _) in enumerate(pair)]
+    members = [(slot, 1, one.weight) for slot, one in enumerate(pair)]
     balancer.publish([(kind, [(2, 1, 1)], SETTINGS)], START - 10**11)  # one there before, so that the others ramp
     now = START
-    for slot, (_, _, _, age) in sorted(enumerate(pair), key=lambda item: -item[1][3]):
+    for slot, one in sorted(enumerate(pair), key=lambda item: -item[1].age_ms):
         kept = [(2, 1, 1)] + [m for m in members if balancer.state_of(m[0])["slot_gen"]]
-        balancer.publish([(kind, [*kept, members[slot]], SETTINGS)], now - age * MS)
+        balancer.publish([(kind, [*kept, members[slot]], SETTINGS)], now - one.age_ms * MS)
     balancer.publish([(kind, members, SETTINGS)], now)
-    for slot, (value, in_flight, _, _) in enumerate(pair):
-        balancer.set_value_ns(slot, value, now)
-        for _ in range(in_flight):
+    for slot, one in enumerate(pair):
+        balancer.set_value_ns(slot, one.value_ns, now - one.silent_ms * MS)
+        balancer.set_oldest(slot, 0 if one.oldest_ms is None else now - one.oldest_ms * MS)
+        for _ in range(one.in_flight):
             balancer.begin(slot)
-    loads = [load(value, flight, weight, age * MS, kind) for value, flight, weight, age in pair]
+    loads = [pair[0].load(pair[1], kind), pair[1].load(pair[0], kind)]
     picked = {balancer.pick(0, now) for _ in range(8)}
     if not math.isclose(*loads, rel_tol=1e-9):
         assert picked == {loads.index(min(loads))}
+
+
+def test_an_endpoint_is_late_before_it_answers() -> None:
+    balancer = probe(P2C, [1, 1])
+    for slot, in_flight in enumerate((5, 3)):
+        balancer.set_value_ns(slot, 100 * MS, START)
+        for _ in range(in_flight):
+            balancer.begin(slot)
+    for oldest_ms, expected in ((None, 1), (90, 1), (140, 1), (160, 0), (2000, 0)):
+        balancer.set_oldest(1, 0 if oldest_ms is None else START - oldest_ms * MS)
+        assert {balancer.pick(0, START) for _ in range(20)} == {expected}, oldest_ms
+    balancer.set_oldest(1, 0)
+    assert {balancer.pick(0, START) for _ in range(20)} == {1}
+
+
+def test_a_late_endpoint_is_not_tried_only_because_it_is_idle() -> None:
+    """2 s against 167 ms with 15 in flight: the product alone would take it at once; it waits until its ratio is 4."""
+    balancer = probe(P2C, [1, 1])
+    for _ in range(15):
+        balancer.begin(0)
+    balancer.set_value_ns(1, 2000 * MS, START)
+    tried_s = None
+    for second in range(40):
+        now = START + second * 1000 * MS
+        balancer.set_value_ns(0, 167 * MS, now)
+        if balancer.pick(0, now) == 1:
+            tried_s = second
+            break
+    assert tried_s == math.ceil(10 * math.log(2000 / (167 * 4)))
 
 
 def test_a_tie_goes_to_the_first_drawn() -> None:
@@ -368,7 +418,8 @@ def test_a_failure_is_a_slow_sample(value: float, rtt: int, age: int) -> None:
         assert after == pytest.approx(sample, rel=1e-9)
     else:
         share = math.exp(-age / 1e10)
-        assert after == pytest.approx(value * share + sample * (1 - share), rel=1e-9)
+        mean = value * share + sample * (1 - share) if age * 64 < 1e10 else value**share * sample ** (1 - share)
+        assert after == pytest.approx(mean, rel=1e-9)
 
 
 # --- proportions ---

@@ -24,9 +24,14 @@ class Model:
         return math.exp(-age / decay) if decay > 0 else 0.0
 
     def add(self, rtt: float, now: int, decay: float) -> None:
-        rtt = max(0.0, rtt)
+        rtt = max(1.0, rtt)
         share = self.share(now, decay)
-        self.value = rtt if rtt >= self.value else self.value * share + rtt * (1 - share)
+        if rtt >= self.value:
+            self.value = rtt
+        elif (now - self.stamp) * 64 < decay:
+            self.value = self.value * share + rtt * (1 - share)
+        else:  # after a silence: the mean of the logarithms
+            self.value = math.exp(math.log(self.value) * share + math.log(rtt) * (1 - share))
         self.stamp = max(self.stamp, now)
 
     def read(self, now: int, decay: float) -> float:
@@ -58,13 +63,23 @@ def test_ewma_equals_model(first: float, decay: float, samples: list[tuple[bool,
 def test_a_peak_is_kept_and_a_dip_is_worn_in(first: float, rtt: float, step: int) -> None:
     core = EwmaProbe(first, 0)
     core.add(rtt, step, DECAY_NS)
+    rtt = max(rtt, 1.0)
     if rtt >= first:
         assert core.value_ns() == rtt
     else:
-        assert rtt * (1 - 1e-12) <= core.value_ns() <= first
+        assert rtt * (1 - 1e-12) <= core.value_ns() <= first * (1 + 1e-12)
 
 
 def test_unread_estimate_decays_to_a_share_of_e_in_one_decay() -> None:
     core = EwmaProbe(1e9, 0)
     assert core.read(10**10, DECAY_NS) == pytest.approx(1e9 / math.e, rel=1e-12)
     assert core.value_ns() == 1e9
+
+
+def test_an_answer_after_a_silence_counts_more_than_one_in_a_row() -> None:
+    silent, busy = EwmaProbe(1e9, 0), EwmaProbe(1e9, 0)
+    silent.add(1e8, 10**10, DECAY_NS)
+    for step in range(1, 1001):
+        busy.add(1e8, step * 10**7, DECAY_NS)
+    assert silent.value_ns() == pytest.approx(1e8 * 10 ** (1 / math.e), rel=1e-12)
+    assert busy.value_ns() == pytest.approx(1e8 + 9e8 / math.e, rel=1e-9)

@@ -96,7 +96,8 @@ cdef class BalancerProbe:
         cdef EndpointState* e = self.at(slot)
         return {
             "slot_gen": e.slot_gen, "in_flight": e.in_flight, "value_ns": e.ewma.value_ns, "born_ns": e.born_ns,
-            "retry_ns": e.retry_ns, "failures": e.failures, "health": e.health, "idle_head": e.idle_head,
+            "retry_ns": e.retry_ns, "failures": e.failures, "health": e.health, "oldest_ns": e.oldest_ns,
+            "idle_head": e.idle_head,
         }
 
     def estimate_ns(self, u32 slot, i64 now, double decay_ns):
@@ -106,6 +107,10 @@ cdef class BalancerProbe:
         """As if the endpoint had been measured with this."""
         cdef EndpointState* e = self.at(slot)
         e.ewma.value_ns, e.ewma.stamp_ns, e.measured = value_ns, now, 1
+
+    def set_oldest(self, u32 slot, i64 sent):
+        """When the oldest exchange that waits for its head was sent, 0 for none; io keeps it in a running worker."""
+        self.at(slot).oldest_ns = sent
 
     def owners(self, u32 backend):
         """Owner of every number of the backend's weight table."""

@@ -36,12 +36,19 @@ ctypedef struct BalancerState:
     u32 cursor_capacity
 
 # How an endpoint is chosen:
-#   p2c_ewma       two distinct ones drawn evenly; the lower estimate * (in_flight + 1) / weight takes it, the first drawn on
-#                  a tie. One that was never measured stands at the backend's default, and takes the exchange when it is
-#                  idle and the other was measured: its first sample replaces the default instead of being worn in. An
-#                  estimate counts as at least 1/1024 of the default, so that in_flight still speaks against an endpoint
-#                  that takes exchanges and answers none. Room is left here for an estimate that rises while the oldest
-#                  exchange is already later than it.
+#   p2c_ewma       two distinct ones drawn evenly; the lower load takes it, the first drawn on a tie:
+#                      load    = latency * (in_flight + 1) / weight * max(1, latency / (2 * known of the other))^2
+#                      latency = max(estimate, now - oldest_ns)
+#                      known   = max(latency, estimate as it was at the last answer)
+#                  Peak EWMA and the product are Finagle's. Our own: an endpoint counts as slow from the moment its oldest
+#                  exchange is later than the estimate, not when that returns; and one more than twice as slow as the other
+#                  is late and loses by the square more, or else whoever answers in 2 s beside others that have a queue
+#                  would be sent an exchange whenever it has none. It is tried again when its estimate has decayed, and is
+#                  back soon after it answers well (routing/ewma). bench/sim has what was tried and what came of it.
+#                  One that was never measured stands at the backend's default, and takes the exchange when it is idle and
+#                  the other was measured: its first sample replaces the default instead of being worn in. An estimate
+#                  counts as at least 1/1024 of the default, so that in_flight still speaks against an endpoint that takes
+#                  exchanges and answers none.
 #   least_request  the same draw; the lower (in_flight + 1) / weight
 #   round_robin    the next number of a fixed walk through the weights (routing/weights): exact over one period
 #   random         a random number of the same table

@@ -23,6 +23,7 @@ cdef enum Standing:
 
 cdef f64 RAMP_LEAST = 0.1
 cdef f64 FLOOR_SHARE = 1.0 / 1024.0
+cdef f64 LATE_RATIO = 2.0     # one that is slower than the other by more is late
 
 
 cdef inline u64 rng_next(BalancerState* b) noexcept nogil:
@@ -122,14 +123,23 @@ cdef u32 pick_scan(BalancerState* b, const Snapshot* s, const Backend* backend, 
     return best
 
 
-cdef inline f64 load_of(const EndpointState* state, const Backend* backend, i64 now_ns) noexcept nogil:
-    cdef f64 estimate
-    cdef f64 least
-    if backend.balancer != BALANCER_P2C_EWMA:
-        return <f64>state.in_flight + 1.0
-    estimate = ewma_read(&state.ewma, now_ns, <f64>backend.ewma_decay_ns)
-    least = <f64>backend.ewma_default_ns * FLOOR_SHARE
-    return (estimate if estimate > least else least) * (<f64>state.in_flight + 1.0)
+# What an exchange may take that is sent to it now.
+cdef inline f64 latency_of(const EndpointState* state, const Backend* backend, i64 now_ns) noexcept nogil:
+    cdef f64 latency = ewma_read(&state.ewma, now_ns, <f64>backend.ewma_decay_ns)
+    cdef f64 least = <f64>backend.ewma_default_ns * FLOOR_SHARE
+    cdef f64 age
+    if latency < least:
+        latency = least
+    if state.oldest_ns:
+        age = <f64>(now_ns - state.oldest_ns)
+        if age > latency:
+            return age
+    return latency
+
+
+# What it was last known to take: an estimate that decayed for want of answers calls nobody else late.
+cdef inline f64 known_of(const EndpointState* state, f64 latency) noexcept nogil:
+    return state.ewma.value_ns if state.ewma.value_ns > latency else latency
 
 
 # An idle endpoint of which nothing is known is worth one exchange to learn it.
@@ -140,17 +150,32 @@ cdef inline bint is_curious(const EndpointState* state, const EndpointState* oth
 # 1 when the second of two ready endpoints is the lighter one.
 cdef bint second_wins(const Snapshot* s, const Backend* backend, const EndpointState* one, u32 first,
                       const EndpointState* two, u32 second, i64 now_ns) noexcept nogil:
-    cdef f64 one_weight
-    cdef f64 two_weight
-    if backend.balancer == BALANCER_P2C_EWMA and one.measured != two.measured:
-        if is_curious(one, two):
-            return 0
-        if is_curious(two, one):
-            return 1
-    one_weight = <f64>s.endpoints[first].weight * ramp_share(one, backend, now_ns)
-    two_weight = <f64>s.endpoints[second].weight * ramp_share(two, backend, now_ns)
+    cdef f64 one_load = <f64>one.in_flight + 1.0
+    cdef f64 two_load = <f64>two.in_flight + 1.0
+    cdef f64 one_latency, two_latency, one_known, two_known
+    if backend.balancer == BALANCER_P2C_EWMA:
+        if one.measured != two.measured:
+            if is_curious(one, two):
+                return 0
+            if is_curious(two, one):
+                return 1
+        one_latency = latency_of(one, backend, now_ns)
+        two_latency = latency_of(two, backend, now_ns)
+        one_load *= one_latency
+        two_load *= two_latency
+        one_known = LATE_RATIO * known_of(one, one_latency)
+        two_known = LATE_RATIO * known_of(two, two_latency)
+        # times (slower / (LATE_RATIO * known of the faster))^2, without dividing
+        if two_latency > one_known:
+            two_load *= two_latency * two_latency
+            one_load *= one_known * one_known
+        elif one_latency > two_known:
+            one_load *= one_latency * one_latency
+            two_load *= two_known * two_known
     # a / x < b / y without dividing
-    return load_of(two, backend, now_ns) * one_weight < load_of(one, backend, now_ns) * two_weight
+    one_load *= <f64>s.endpoints[second].weight * ramp_share(two, backend, now_ns)
+    two_load *= <f64>s.endpoints[first].weight * ramp_share(one, backend, now_ns)
+    return two_load < one_load
 
 
 cdef u32 pick_two(BalancerState* b, const Snapshot* s, const Backend* backend, u32 avoid, i64 now_ns) noexcept nogil:

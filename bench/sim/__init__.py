@@ -1,0 +1,1 @@
+"""Balancers in simulated time."""
