@@ -4,7 +4,7 @@ from fastmesh._core.base.buffer cimport BUFFER_LARGE, buf_head, buf_len
 from fastmesh._core.base.meter cimport COUNT_CONNECT_FAILURES, COUNT_RETRIES, COUNT_SLAB_FULL, METER_NONE, meters_count
 from fastmesh._core.base.slab cimport slab_handle, slab_take
 from fastmesh._core.base.status cimport AGAIN, BAD, FULL, LIMIT, OK
-from fastmesh._core.base.text cimport Text, text_init, text_ip
+from fastmesh._core.base.text cimport Text, text_init, text_ip, text_str
 from fastmesh._core.base.types cimport i64, u8, u16, u64
 from fastmesh._core.ffi.atomic cimport meter_add
 from fastmesh._core.ffi.linux cimport AF_INET, AF_INET6, ETIMEDOUT
@@ -269,9 +269,13 @@ cdef void request_connecting(Worker* w, Exchange* x, Conn* up, bint timed_out) n
 
 cdef void forwarded_edit(Worker* w, const Conn* down, HeadEdit* edit, Text* client) noexcept nogil:
     cdef const Policy* policy = &w.snap.policy
-    if policy.forwarded == 0 or (down.family != AF_INET and down.family != AF_INET6):
+    if policy.forwarded == 0:
         return
-    text_ip(client, down.family, down.address)
+    if down.family == AF_INET or down.family == AF_INET6:
+        text_ip(client, down.family, down.address)
+    else:
+        # A client on a Unix socket has no address (RFC 7239 6.2).
+        text_str(client, "unknown")
     edit.client = client.data
     edit.client_len = client.n
     if policy.forwarded & 1:
