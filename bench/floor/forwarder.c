@@ -1,7 +1,7 @@
 /* The floor: a TCP forwarder that parses nothing. One thread, edge-triggered epoll, one upstream connection for each
  * client connection, kept as long as the client's. What a proxy costs beyond this is what it does with HTTP.
  *
- *     forwarder LISTEN_PORT UPSTREAM_PORT        both on 127.0.0.1
+ *     forwarder LISTEN_HOST:PORT UPSTREAM_HOST:PORT        both on 127.0.0.1
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -165,8 +165,22 @@ static void side_event(Side *s, uint32_t events) {
         pair_close(s->pair);
 }
 
-static int listen_on(uint16_t port) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+/* HOST:PORT, an IPv4 address */
+static struct sockaddr_in address_of(const char *text) {
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    char host[INET_ADDRSTRLEN];
+    const char *colon = strrchr(text, ':');
+    if (colon == NULL || (size_t)(colon - text) >= sizeof host)
+        die(text);
+    memcpy(host, text, (size_t)(colon - text));
+    host[colon - text] = 0;
+    if (inet_pton(AF_INET, host, &a.sin_addr) != 1)
+        die(text);
+    a.sin_port = htons((uint16_t)atoi(colon + 1));
+    return a;
+}
+
+static int listen_on(struct sockaddr_in a) {
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
         die("socket");
@@ -177,13 +191,11 @@ static int listen_on(uint16_t port) {
 
 int main(int argc, char **argv) {
     if (argc != 3) {
-        fprintf(stderr, "usage: %s LISTEN_PORT UPSTREAM_PORT\n", argv[0]);
+        fprintf(stderr, "usage: %s LISTEN_HOST:PORT UPSTREAM_HOST:PORT\n", argv[0]);
         return 64;
     }
-    upstream.sin_family = AF_INET;
-    upstream.sin_port = htons((uint16_t)atoi(argv[2]));
-    upstream.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int listener = listen_on((uint16_t)atoi(argv[1]));
+    upstream = address_of(argv[2]);
+    int listener = listen_on(address_of(argv[1]));
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = NULL}, events[EVENTS];
     if (epoll_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &ev) < 0)

@@ -11,11 +11,12 @@ from bench.macro import peers
 
 @dataclass(frozen=True)
 class Setup:
-    """What the proxy is to do: take connections on `listen`, send each request to one of `endpoints`."""
+    """What the proxy is to do: take connections on `host`:`listen`, send each request to one of `endpoints`."""
 
-    listen: int  # port on 127.0.0.1
+    listen: int  # port
     endpoints: tuple[str, ...]  # host:port
     work: Path  # a directory of its own, for configs and logs
+    host: str = "127.0.0.1"
     routes: int = 1  # more: /route/I/ for I from 1 goes to the same endpoints, / too
     balancer: str = ""  # one of the peer's `balancers`; empty: its first
     workers: int = 1

@@ -124,13 +124,13 @@ class Process:
     def said(self) -> str:
         return self.log.read_text(errors="replace")[-2000:]
 
-    def wait_ready(self, port: int, path: str = "/", within_s: float = 30) -> float:
+    def wait_ready(self, port: int, path: str = "/", within_s: float = 30, host: str = "127.0.0.1") -> float:
         """Seconds from exec to the first 200 on the port. Raises RuntimeError when it ends or takes too long."""
         deadline = self.begun_s + within_s
         while time.perf_counter() < deadline:
             if self.popen.poll() is not None:
                 raise RuntimeError(f"{self.command[0]} ended with {self.popen.returncode}:\n{self.said()}")
-            if answers_200(port, path):
+            if answers_200(port, path, host):
                 return time.perf_counter() - self.begun_s
             time.sleep(0.0005)
         raise RuntimeError(f"{self.command[0]} did not answer in {within_s:.0f} s:\n{self.said()}")
@@ -147,10 +147,10 @@ class Process:
         self.popen.wait()
 
 
-def answers_200(port: int, path: str = "/") -> bool:
+def answers_200(port: int, path: str = "/", host: str = "127.0.0.1") -> bool:
     """One request on a new connection; whether the answer begins with a 200."""
     request = f"GET {path} HTTP/1.1\r\nHost: bench.test\r\nConnection: close\r\n\r\n".encode()
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as s:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=2) as s:
         s.sendall(request)
         return s.recv(64).startswith(b"HTTP/1.1 200")
     return False

@@ -28,14 +28,14 @@ def _milliseconds(text: str, percentile: str) -> float:
 
 
 def run(port: int, *, core: int, seconds: int, connections: int, path: str = "/", script: Path | None = None,
-        headers: tuple[str, ...] = ()) -> Load:
+        host: str = "127.0.0.1", headers: tuple[str, ...] = ()) -> Load:
     """Raises RuntimeError when any answer was not 2xx or any connection failed: such a run measures something else."""
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     for header in headers:
         command += ["-H", header]
     if script is not None:
         command += ["-s", str(script)]
-    command.append(f"http://127.0.0.1:{port}{path}")
+    command.append(f"http://{host}:{port}{path}")
     text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
     if "Non-2xx" in text or "Socket errors" in text:
         raise RuntimeError(f"failed answers on port {port}:\n{text}")

@@ -13,6 +13,7 @@ TITLES = {
     "instructions": "User instructions per request (callgrind, difference of two run lengths)",
     "close": "A new client connection for every request",
     "bodies": "CPU per request by body size and direction",
+    "veth": "CPU per body between two network namespaces, by MTU of the veth pair",
     "latency": "Latency from the intended send time, open loop",
     "spin": "Latency with a spinning Python thread in the process",
     "connections": "Memory of an idle keep-alive connection",
@@ -33,7 +34,7 @@ MAIN = {
     "active": "active_bytes",
     "balance": "success_percent",
 }
-VARIED = ("size", "direction", "rate", "spinning", "endpoints", "routes", "workers", "balancer")
+VARIED = ("mtu", "size", "direction", "rate", "spinning", "endpoints", "routes", "workers", "balancer")
 HIDDEN = {"measure", "peer", "round", "requests", "histogram_us", *VARIED}
 BASES = ("floor", "nginx", "haproxy", "envoy")
 

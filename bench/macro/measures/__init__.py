@@ -9,6 +9,7 @@ from bench.macro.measures.footprint import active, connections, idle, startup
 from bench.macro.measures.instructions import instructions
 from bench.macro.measures.latency import latency, spin
 from bench.macro.measures.scale import endpoints, routes, workers
+from bench.macro.measures.veth import veth
 
 MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "cpu": cpu,
@@ -17,6 +18,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "instructions": instructions,
     "close": close,
     "bodies": bodies,
+    "veth": veth,
     "latency": latency,
     "spin": spin,
     "connections": connections,

@@ -38,6 +38,7 @@ class Running:
     port: int
     ready_s: float = 0.0
     process: Process | None = None
+    host: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,11 @@ def start(name: str, peer: Peer, setup: Setup, core: int, started: list[Process]
         [*wrap, *launch.command], core=core, log=setup.work / "log", environment=launch.environment, cwd=setup.work
     )
     started.append(process)
-    return Running(name, setup.listen, process.wait_ready(setup.listen, within_s=ready_within_s), process)
+    ready_s = process.wait_ready(setup.listen, within_s=ready_within_s, host=setup.host)
+    return Running(name, setup.listen, ready_s, process, setup.host)
 
 
-def setup_for(work: Path, name: str, endpoints: tuple[str, ...], **changes: Any) -> Setup:
+def setup_for(work: Path, name: str, endpoints: tuple[str, ...], /, **changes: Any) -> Setup:
     own = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=work))
     own.chmod(0o755)  # nginx drops to another user
     return replace(Setup(free_port(), endpoints, own), **changes)
@@ -111,7 +113,7 @@ def one_load(bench: Bench, peer: Running, load: Load, seconds: int) -> Row:
     before = peer.process.cpu() if peer.process else None
     done = wrk.run(
         peer.port, core=bench.cores.load, seconds=seconds, connections=load.connections or bench.connections,
-        path=load.path, script=load.script, headers=load.headers,
+        path=load.path, script=load.script, host=peer.host, headers=load.headers,
     )  # fmt: skip
     row: Row = {"requests": done.requests, "per_second": done.per_second}
     row |= {"p50_ms": done.p50_ms, "p99_ms": done.p99_ms}

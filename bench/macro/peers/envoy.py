@@ -72,7 +72,7 @@ def _address(host: str, port: int) -> dict[str, object]:
 def launch(setup: Setup) -> Launch | None:
     listener = {
         "name": "front",
-        "address": _address("127.0.0.1", setup.listen),
+        "address": _address(setup.host, setup.listen),
         "filter_chains": [
             {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": _manager(setup)}]}
         ],

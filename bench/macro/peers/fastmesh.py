@@ -49,7 +49,7 @@ def launch(setup: Setup) -> Launch | None:
     environment = {
         "PYTHONPATH": str(ROOT),
         "FASTMESH_CONFIG": str(config),
-        "FASTMESH_LISTEN": f"127.0.0.1:{setup.listen}",
+        "FASTMESH_LISTEN": f"{setup.host}:{setup.listen}",
         "FASTMESH_ADMIN": f"127.0.0.1:{free_port()}",
         "FASTMESH_BALANCER": setup.balancer or BALANCERS[0],
         "FASTMESH_WORKERS": str(setup.workers),

@@ -15,4 +15,4 @@ def version() -> str:
 def launch(setup: Setup) -> Launch | None:
     """Builds it too. Raises CalledProcessError when the compiler refuses; ValueError for more than one endpoint."""
     (endpoint,) = setup.endpoints
-    return Launch([str(program("floor/forwarder.c")), str(setup.listen), endpoint.rpartition(":")[2]])
+    return Launch([str(program("floor/forwarder.c")), f"{setup.host}:{setup.listen}", endpoint])

@@ -20,7 +20,7 @@ defaults
   timeout http-keep-alive 300s
   no log
 frontend front
-  bind 127.0.0.1:{listen} backlog 4096
+  bind {host}:{listen} backlog 4096
   {routes}
   default_backend backend
 backend backend
@@ -42,6 +42,7 @@ def launch(setup: Setup) -> Launch | None:
     config.write_text(
         CONFIG.format(
             workers=setup.workers,
+            host=setup.host,
             listen=setup.listen,
             balancer=setup.balancer or BALANCERS[0],
             servers="\n  ".join(servers),

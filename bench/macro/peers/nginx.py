@@ -40,7 +40,7 @@ http {{
     keepalive_timeout 300;
   }}
   server {{
-    listen 127.0.0.1:{listen} backlog=4096{reuseport};
+    listen {host}:{listen} backlog=4096{reuseport};
     location / {{ proxy_pass http://backend; }}
     {routes}
   }}
@@ -59,6 +59,7 @@ def launch(setup: Setup) -> Launch | None:
     config.write_text(
         CONFIG.format(
             work=setup.work,
+            host=setup.host,
             listen=setup.listen,
             workers=setup.workers,
             room=max(4096, 3 * len(setup.endpoints)),
