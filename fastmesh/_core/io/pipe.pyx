@@ -162,6 +162,8 @@ cdef int pipe_pump(Worker* w, Pipe* p, Conn* source, Conn* sink, u16* flags) noe
         if r != OK:
             return r
         if p.done:
+            if buf_len(&source.inb) == 0:
+                buf_give(&w.pools, &source.inb)
             return PUMP_DONE
         if p.moved_bytes > until:
             return PUMP_YIELD
