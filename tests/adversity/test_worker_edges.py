@@ -75,7 +75,7 @@ def test_the_rest_of_a_request_head_follows_when_the_upstream_reads_on(tmp_path:
         connection.send(OK)  # unread, the first request stays in the socket and leaves little room for the second
         until(lambda: worker.gauge("buffers_large") == 2, "the second head to be stuck")
         assert connection.request().target == "/first"
-        assert connection.answer().names()[-1] == "x-149"
+        assert "x-149" in connection.answer().names()
 
     plan = Plan([], policy={"head_bytes": 196608, "fields": 200, "stream_timeout_ns": 0})
     with Origin(script, f"unix:{tmp_path}/s") as origin, LiveWorker(plan.but(upstreams=[origin.address])) as worker:
@@ -103,7 +103,7 @@ def test_requests_before_a_half_close_are_all_answered() -> None:
 
 
 def test_urgent_data_hurts_only_its_sender() -> None:
-    """recv() stops at the urgent mark, which looks like an empty socket. What follows may wait for a timeout, no more."""
+    """recv() stops at the urgent mark, which looks like an empty socket; what follows may wait for a timeout."""
     plan = Plan([], policy={"header_timeout_ns": 300 * MS, "idle_timeout_ns": 300 * MS})
     with Origin(serve()) as origin, LiveWorker(plan.but(upstreams=[origin.address])) as worker:
         for before, behind in (

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.client import Client, request
 from tests.support.origin import Origin, serve
-from tests.support.pressure import stuff
+from tests.support.pressure import Feed
 from tests.support.wait import until
 from tests.support.worker import LiveWorker, Plan
 
@@ -81,8 +81,8 @@ def test_answers_from_upstream_do_not_overtake_own_ones() -> None:
 
 def test_a_client_that_leaves_with_answers_unread_leaves_nothing_behind() -> None:
     with Origin(serve()) as origin, LiveWorker(Plan([origin.address])) as worker:
-        client = Client(worker.address, receive_buffer_bytes=4096)
-        stuff([client.sock], b"".join(trace(i) for i in range(100)) * 100)
-        worker.until_gauge("buffers_small", 1)
-        client.reset()
+        with Client(worker.address, receive_buffer_bytes=4096) as client:
+            feed = Feed(client.sock, b"".join(trace(i) for i in range(2 * MANY)))
+            until(lambda: feed.push() == 0 and worker.gauge("buffers_small"), "an answer to be stuck")
+            client.reset()
         worker.settle()

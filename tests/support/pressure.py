@@ -3,6 +3,7 @@
 import array
 import contextlib
 import fcntl
+import os
 import select
 import socket
 import termios
@@ -34,11 +35,28 @@ def until_readable(sock: socket.socket, what: str) -> None:
     until(lambda: not is_silent(sock), what)
 
 
+class Feed:
+    """Sends `data` piece by piece, never waiting."""
+
+    def __init__(self, sock: socket.socket, data: bytes) -> None:
+        self._sock = sock
+        self._left = memoryview(data)
+
+    def push(self) -> int:
+        """Sends what the socket takes now; how much that was."""
+        try:
+            n = os.write(self._sock.fileno(), self._left)  # send() would wait for the time limit of the socket
+        except BlockingIOError:
+            return 0
+        self._left = self._left[n:]
+        return n
+
+
 def stuff(socks: Iterable[socket.socket], data: bytes) -> int:
     """Sends on each what it takes at once; how much all took. Refused and broken ones take nothing."""
     taken = 0
     for sock in socks:
         with contextlib.suppress(BlockingIOError, ConnectionResetError, BrokenPipeError):
             while True:
-                taken += sock.send(data, socket.MSG_DONTWAIT)
+                taken += os.write(sock.fileno(), data)
     return taken

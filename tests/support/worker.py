@@ -1,7 +1,9 @@
 """One worker of the core alone, in a thread of the test: sizes and timeouts of the test's choice, and an account of
 everything it took and gave back."""
 
+import contextlib
 import dataclasses
+import itertools
 import threading
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -72,7 +74,7 @@ _SIZES: dict[str, Any] = {
     "exchanges": 1024,
     "buffers": 1024,
     "large_buffers": 64,
-    "endpoint_slots": 64,
+    "endpoint_slots": 256,
     "meter_blocks": 64,
     "log_ring_bytes": 0,
     "cpu": -1,
@@ -97,8 +99,8 @@ class Plan:
         return WorkerSpec(**{**_SIZES, **self.sizes})
 
     def snapshot(self, version: int, slots: dict[str, int]) -> SnapshotSpec:
-        """`slots` remembers the slot of every address there ever was."""
-        endpoints = tuple(EndpointSpec(slots.setdefault(u, len(slots)), 1, 1, u) for u in self.upstreams)
+        """`slots` is the slot of every address of this snapshot; who comes back gets another one."""
+        endpoints = tuple(EndpointSpec(slots[address], 1, 1, address) for address in self.upstreams)
         route = RouteSpec(
             host_kind=1 if self.host else 0,
             host=self.host.encode(),
@@ -124,7 +126,7 @@ class Report:
 
     counters: dict[str, int]
     gauges: dict[str, int]
-    endpoints: list[dict[str, float]]  # by slot
+    endpoints: list[dict[str, float]]  # of the published snapshot, by slot
     codes: dict[int, int]  # status -> responses
     faults: dict[str, int]  # cause -> proxy-made errors, only those seen
 
@@ -145,6 +147,12 @@ class Watched:
 
     def until_gauge(self, name: str, least: int) -> None:
         until(lambda: self.gauge(name) >= least, f"{name} to be {least}")
+
+    def expect_faults(self, **faults: int) -> None:
+        """These proxy-made errors and no others; a client may have its answer before they are counted."""
+        with contextlib.suppress(TimeoutError):
+            until(lambda: self.report().faults == faults, "the faults to be counted")
+        assert self.report().faults == faults
 
     def settle(self) -> None:
         """Once its clients are gone nothing is in use but pooled connections, and no endpoint is being waited for."""
@@ -169,11 +177,11 @@ class LiveWorker(Watched):
     """Runs from construction on. Leaving the context waits for rest, drains, joins, and settles the account."""
 
     def __init__(self, plan: Plan, *, log: bridge.LogRing | None = None) -> None:
-        self.plan = plan
         self._slots: dict[str, int] = {}
-        self._version = 1
+        self._free_slots = itertools.count()
+        self._version = 0
         self._publisher = bridge.Publisher(1)
-        self._publisher.publish(plan.snapshot(1, self._slots))
+        self._publish(plan)
         self.core = bridge.Worker(plan.worker_spec(), self._publisher, log)
         listener = net.listen()
         listener.setblocking(False)
@@ -202,10 +210,14 @@ class LiveWorker(Watched):
 
     def publish(self, plan: Plan) -> None:
         """Another snapshot, adopted at once."""
+        self._publish(plan)
+        self.core.wake()
+
+    def _publish(self, plan: Plan) -> None:
         self.plan = plan
         self._version += 1
+        self._slots = {u: self._slots[u] if u in self._slots else next(self._free_slots) for u in plan.upstreams}
         self._publisher.publish(plan.snapshot(self._version, self._slots))
-        self.core.wake()
 
     def drain(self) -> None:
         self.core.drain()
@@ -246,6 +258,7 @@ class LiveWorker(Watched):
                     "state": e.state,
                 }
                 for e in self.core.endpoints()
+                if e.slot in self._slots.values()
             ],
             codes=codes,
             faults=faults,
