@@ -85,7 +85,6 @@ def test_a_client_that_never_closes_is_not_waited_for_long() -> None:
     plan = Plan(["127.0.0.1:1"], policy={"linger_timeout_ns": 100 * MS})
     with LiveWorker(plan) as worker, Client(worker.address) as client:
         assert client.ask(b"BAD\r\n\r\n").status == 400
-        assert worker.gauge("downstream_connections") == 1
         until(lambda: worker.gauge("downstream_connections") == 0, "the lingering to end")
 
 

@@ -11,6 +11,7 @@ from tests.support.worker import MS, SECOND, LiveWorker, Plan
 
 SMALL, LARGE = 16, 4
 RESERVE = SMALL // 4  # what is kept for responses
+STEADY_LOOKS = 50
 PLAN = Plan([], sizes={"buffers": SMALL, "large_buffers": LARGE})
 UPGRADE = request("GET", "/tunnel", *WEBSOCKET)
 
@@ -56,9 +57,21 @@ def hold_by_responses(worker: LiveWorker, upstream: Upstream, stack: ExitStack) 
 
     until(all_asked, "clients to hold all they may")
     upstream.flood.set()
-    until(lambda: worker.gauge("buffers_small") == SMALL, "every small buffer to be held")
-    until(lambda: worker.gauge("buffers_large") == LARGE, "every large buffer to be held")
+    until_stuck(worker)
     return holders
+
+
+def until_stuck(worker: LiveWorker) -> None:
+    """Every buffer is held, and stays so look after look: the kernel takes nothing more of the responses either."""
+    looks = 0
+
+    def stuck() -> bool:
+        nonlocal looks
+        gauges = worker.report().gauges
+        looks = looks + 1 if (gauges["buffers_small"], gauges["buffers_large"]) == (SMALL, LARGE) else 0
+        return looks == STEADY_LOOKS
+
+    until(stuck, "every buffer to be held")
 
 
 def hold_by_tunnels(worker: LiveWorker, stack: ExitStack, held: int) -> None:
@@ -194,7 +207,7 @@ def test_uploads_that_fill_every_buffer_do_not_stop_their_responses() -> None:
 def test_tunnels_whose_clients_do_not_read_cannot_hold_what_others_need() -> None:
     """They leave the reserve alone, so answers go on meanwhile; stuck for too long they are ended. Silent ones stay."""
     upstream = Upstream()
-    plan = PLAN.but(policy={"stream_timeout_ns": 1000 * MS})
+    plan = PLAN.but(policy={"stream_timeout_ns": 1500 * MS})
     with (
         Origin(upstream) as origin,
         LiveWorker(plan.but(upstreams=[origin.address])) as worker,

@@ -68,7 +68,7 @@ def test_a_half_closed_tunnel_ends_with_its_other_half() -> None:
         client.send(UPGRADE)
         assert client.read().status == 101
         assert client.expect_end() == "FIN"
-        assert worker.gauge("tunnels") == 1
+        worker.until_gauge("tunnels", 1)
         client.send(b"still heard")
         until(lambda: b"still heard" in origin.connection().received, "the open half to carry bytes")
         client.close()

@@ -80,4 +80,4 @@ def test_a_lawful_101_is_a_tunnel(offered: str, taken: str) -> None:
         answer = client.read()
         assert (answer.status, answer.tokens("upgrade")) == (101, [taken])
         assert client.read_until(b"pong") == b"pong"
-        assert worker.gauge("tunnels") == 1
+        worker.until_gauge("tunnels", 1)
