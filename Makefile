@@ -7,6 +7,7 @@
 #   make asan     the suite on a build with AddressSanitizer and UBSan
 #   make fuzz     every fuzz target for FUZZ_SECONDS
 #   make bench    the benchmark against nginx, HAProxy, Envoy and a bare forwarder (bench/README.md)
+#   make micro    nanoseconds per operation of the core's parts, beside httptools
 #   make build    the core, in place
 #   make wheel    a manylinux wheel in dist/
 #   make clean    away with everything that was built
@@ -17,13 +18,14 @@ PY := .venv/bin/python
 FUZZ_SECONDS ?= 60
 TESTS ?=
 BENCH ?=
+MICRO ?=
 BUILD_LOCK ?= build/.lock
 CHECKS := check-ruff check-layers check-nogil check-warnings check-types
 export PYTHON
 
 SETUP = mkdir -p build && flock $(BUILD_LOCK) env
 
-.PHONY: run test check $(CHECKS) asan fuzz bench build probes wheel clean
+.PHONY: run test check $(CHECKS) asan fuzz bench micro build probes wheel clean
 
 build: .venv/.has-build
 	@$(SETUP) $(PY) setup.py -q build_ext --inplace
@@ -64,6 +66,9 @@ fuzz: .venv/.has-fuzz
 
 bench: .venv/.has-bench build
 	$(PY) -m bench.macro run $(BENCH)
+
+micro: probes
+	$(PY) -m bench.micro $(MICRO)
 
 wheel: .venv/.has-wheel
 	$(PY) -m tools.wheel

@@ -31,7 +31,8 @@ BROWSER = (
     b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n"
     b"Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n"
     b"Referer: https://www.example.com/shop/articles\r\nConnection: keep-alive\r\n"
-    b"Cookie: session=0123456789abcdef0123456789abcdef; consent=essential; theme=dark; last=/shop/articles\r\n"
+    b"Cookie: session=0123456789abcdef0123456789abcdef; consent=essential; theme=dark; last=/shop/articles"
+    b"; basket=4f1c2d3e5a6b7c8d9e0f; seen=1732186366; region=eu\r\n"
     b"Upgrade-Insecure-Requests: 1\r\nCache-Control: max-age=0\r\n\r\n"
 )
 RESPONSE = (
