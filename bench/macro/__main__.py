@@ -10,7 +10,7 @@ from bench.macro.card import ROOT, card
 from bench.macro.measures import MEASURES, Bench, Row
 from bench.macro.measures.instructions import per_request
 from bench.macro.processes import Cores
-from bench.report import markdown, plots
+from bench.report import markdown
 
 RESULTS = ROOT / "bench" / "results"
 
@@ -69,11 +69,7 @@ def profile(arguments: argparse.Namespace) -> None:
 
 def report(arguments: argparse.Namespace) -> None:
     for path in arguments.files:
-        result = json.loads(path.read_text())
-        print(markdown.render(result))
-        if arguments.plots:
-            for drawn in plots.write(result, path.with_suffix("")):
-                print(f"![{drawn.stem}]({drawn})")
+        print(markdown.render(json.loads(path.read_text())))
 
 
 def main() -> None:
@@ -91,7 +87,6 @@ def main() -> None:
     profiling.set_defaults(call=profile)
     reporting = commands.add_parser("report", help="Markdown of results files")
     reporting.add_argument("files", nargs="+", type=Path)
-    reporting.add_argument("--plots", action="store_true", help="also draw charts, beside each file in a directory")
     reporting.set_defaults(call=report)
     arguments = parser.parse_args()
     arguments.call(arguments)
