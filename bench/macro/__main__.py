@@ -69,7 +69,13 @@ def profile(arguments: argparse.Namespace) -> None:
 
 def report(arguments: argparse.Namespace) -> None:
     for path in arguments.files:
-        print(markdown.render(json.loads(path.read_text())))
+        result = json.loads(path.read_text())
+        print(markdown.render(result))
+        if arguments.plots:
+            from bench.report import figures  # only here: taking measures does not need matplotlib
+
+            for drawn in figures.write(result, path.with_suffix("")):
+                print(f"written to {drawn}", file=sys.stderr)
 
 
 def main() -> None:
@@ -87,6 +93,7 @@ def main() -> None:
     profiling.set_defaults(call=profile)
     reporting = commands.add_parser("report", help="Markdown of results files")
     reporting.add_argument("files", nargs="+", type=Path)
+    reporting.add_argument("--plots", action="store_true", help="figures too, in a directory beside each file")
     reporting.set_defaults(call=report)
     arguments = parser.parse_args()
     arguments.call(arguments)
