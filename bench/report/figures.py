@@ -21,6 +21,7 @@ from bench.report.markdown import TITLES, ratio
 Row = dict[str, Any]
 PERCENTILES = (50, 90, 99, 99.9, 99.99, 99.999)
 MARKS = {1 / (1 - p / 100): f"p{p:g}" for p in PERCENTILES}
+STEP = 1.03  # points nearer than that would only make the file larger
 HIGHER_IS_BETTER = "success_percent"
 
 
@@ -73,7 +74,7 @@ def draw_bars(axes: Axes, bars: list[Bar], text: Callable[[float], str]) -> None
             axes.barh(y, bar.user, height=0.62, color=tint)
             said += f", user {text(bar.user)}"
         if bar.ratio is not None:
-            said += f"   {bar.ratio:.2f}×"
+            said += f"   {bar.ratio:.2f}×" if bar.ratio < 10 else f"   {bar.ratio:,.0f}×"
         if bar.high > bar.low:
             axes.plot([bar.low, bar.high], [y, y], color=style.INK, linewidth=0.9, alpha=0.6)
         axes.text(bar.high + widest * 0.015, y, said, va="center", fontsize=9, fontweight=style.weight(bar.peer))
@@ -183,10 +184,12 @@ def curve(rows: list[Row]) -> list[tuple[float, float]]:
         named = [(p, _values(rows, f"p{p:g}_us")) for p in PERCENTILES]
         return [(1 / (1 - p / 100), statistics.median(found)) for p, found in named if found]
     total = left = sum(counts.values())
-    points = []
+    points: list[tuple[float, float]] = []
     for bound in sorted(counts):
         left -= counts[bound]
-        points.append((total / left if left else float(total), bound))
+        x = total / (left + 0.5)  # half a request: the slowest of all has a place too
+        if not points or not left or x > points[-1][0] * STEP:
+            points.append((x, bound))
     return points
 
 
