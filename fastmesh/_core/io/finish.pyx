@@ -41,6 +41,9 @@ cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil:
         rtt = (x.first_ns if x.first_ns else w.now_ns) - x.sent_ns
     backend = upstream_backend(w, x.slot, x.slot_gen)
     if backend == PICK_NONE:
+        # Its endpoint was published away; the slot may come back to it.
+        if w.balancer.slots[x.slot].slot_gen == x.slot_gen and w.balancer.slots[x.slot].in_flight > 0:
+            w.balancer.slots[x.slot].in_flight -= 1
         return
     if not ok:
         meter_add(&w.meters.endpoints[x.slot].failures, 1)
