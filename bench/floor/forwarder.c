@@ -1,7 +1,7 @@
 /* The floor: a TCP forwarder that parses nothing. One thread, edge-triggered epoll, one upstream connection for each
  * client connection, kept as long as the client's. What a proxy costs beyond this is what it does with HTTP.
  *
- *     forwarder LISTEN_HOST:PORT UPSTREAM_HOST:PORT        both on 127.0.0.1
+ *     forwarder LISTEN_HOST:PORT UPSTREAM_HOST:PORT        numeric addresses
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
