@@ -14,6 +14,9 @@ LOG_FIELDS: dict[str, int]  # access-log field name -> LogField number
 HISTOGRAM_BOUNDS_NS: tuple[int, ...]  # exclusive upper bound of every latency bucket; the last is +Inf (0)
 PROFILE: str  # "release" | "debug" | "asan" ...
 
+def trim() -> None:
+    """Gives memory that start-up used and freed back to the kernel."""
+
 class Block:
     """One (listener, route) label set of one worker, copied at the moment of the call. Units in names."""
 

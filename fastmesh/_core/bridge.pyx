@@ -251,6 +251,15 @@ cdef Snapshot* build(spec) except NULL:
     return s
 
 
+cdef extern from "malloc.h" nogil:
+    int malloc_trim(size_t pad) noexcept
+
+
+def trim():
+    """Gives memory that start-up used and freed back to the kernel."""
+    malloc_trim(0)
+
+
 cdef class Publisher:
     """Holds the current snapshot of all workers; frees an old one when every running worker has left it."""
 

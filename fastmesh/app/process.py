@@ -6,6 +6,7 @@ Everything here runs on the Python thread. Requests do not pass through it.
 """
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -42,6 +43,15 @@ SPARE_FDS = 64  # descriptors beside connections: listeners, epoll, files
 ADMIN_BACKLOG = 64
 
 State = Literal["starting", "running", "draining", "stopping"]
+
+
+
+def _settle_memory() -> None:
+    """What start-up made and dropped is given back: from here on the process only waits."""
+    from fastmesh._core import bridge
+
+    gc.collect()
+    bridge.trim()
 
 
 class Listening(NamedTuple):
@@ -145,6 +155,7 @@ class App:
         self._tick_task = asyncio.ensure_future(self._tick())
         self._change_tasks = [asyncio.ensure_future(work) for work in (self._reload_loop(), self._watch_file())]
         self._say_ready(config)
+        _settle_memory()
 
     async def _start_admin(self, config: Config) -> None:
         if config.admin is None:
