@@ -6,15 +6,14 @@ Its typed contract is bridge.pyi.
 import socket
 import struct
 
-from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from fastmesh._core.base.histogram cimport HISTOGRAM_BUCKETS, histogram_bound_ns
-from fastmesh._core.base.meter cimport METER_CODES, METER_FAULTS, Block as CoreBlock, EndpointMeter as CoreEndpoint
+from fastmesh._core.base.meter cimport METER_CODES, Block as CoreBlock, EndpointMeter as CoreEndpoint
 from fastmesh._core.base.ring cimport Ring, ring_consume, ring_free, ring_init, ring_peek, ring_read
 from fastmesh._core.base.status cimport OK
-from fastmesh._core.base.types cimport i64, u8, u16, u32, u64
+from fastmesh._core.base.types cimport u8, u16, u32, u64
 from fastmesh._core.ffi.atomic cimport (
     atomic_load_ptr, atomic_load_u64, atomic_store_ptr, atomic_store_u64, meter_read,
 )

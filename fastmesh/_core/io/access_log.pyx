@@ -8,7 +8,7 @@ from fastmesh._core.ffi.atomic cimport atomic_load_ptr
 from fastmesh._core.io.fault cimport fault_row
 from fastmesh._core.io.state cimport LISTENERS_MAX
 from fastmesh._core.routing.balancer cimport PICK_NONE
-from fastmesh._core.routing.snapshot cimport ROUTE_NONE, Endpoint, Route, Snapshot
+from fastmesh._core.routing.snapshot cimport ROUTE_NONE, Endpoint, Snapshot
 from fastmesh._core.wire.headers cimport FIELD_REFERER, FIELD_USER_AGENT, Field
 from fastmesh._core.wire.http1_head cimport Http1Head
 

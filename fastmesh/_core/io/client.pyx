@@ -1,8 +1,8 @@
 from libc.string cimport memset, strlen
 
-from fastmesh._core.base.buffer cimport buf_append, buf_give, buf_head, buf_len
+from fastmesh._core.base.buffer cimport buf_give, buf_head, buf_len
 from fastmesh._core.base.meter cimport COUNT_CLOSED, METER_NONE, Block, meters_count
-from fastmesh._core.base.status cimport BLOCKED, CLOSED, AGAIN, OK
+from fastmesh._core.base.status cimport BLOCKED, AGAIN, OK
 from fastmesh._core.base.text cimport Text, text_init, text_put, text_str, text_u64
 from fastmesh._core.ffi.atomic cimport meter_add
 from fastmesh._core.io.access_log cimport access_log_refused
@@ -12,7 +12,7 @@ from fastmesh._core.io.connection cimport (
 from fastmesh._core.io.fault cimport FaultRow, fault_row
 from fastmesh._core.io.meters cimport block_of
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_SHUT, DOWN_IDLE, DOWN_LINGER, SCRATCH_BYTES,
+    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, DOWN_IDLE, DOWN_LINGER, SCRATCH_BYTES,
 )
 from fastmesh._core.wire.headers cimport FIELD_AUTHORIZATION, FIELD_COOKIE, FIELD_PROXY_AUTHORIZATION, Field
 from fastmesh._core.wire.http1_head cimport METHOD_TRACE, Http1Head, Http1Resume

@@ -1,4 +1,4 @@
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from fastmesh._core.base.buffer cimport buf_give, buf_head, buf_len
 from fastmesh._core.base.meter cimport (
@@ -18,11 +18,11 @@ from fastmesh._core.io.connection cimport (
 from fastmesh._core.io.fault cimport FAULT_CONNECTION_LIMIT, FAULT_HEADER_TIMEOUT, FAULT_OVERLOAD
 from fastmesh._core.io.request cimport request_begin
 from fastmesh._core.io.state cimport (
-    CONN_DOWN, CONN_LISTENER, CONN_RDHUP, CONN_READABLE, DOWN_HEAD, DOWN_IDLE, DRIVE_STEPS, EVENT_ACCEPT_PAUSED,
+    CONN_DOWN, CONN_LISTENER, CONN_READABLE, CONN_WRITABLE, DOWN_HEAD, DOWN_IDLE, DRIVE_STEPS, EVENT_ACCEPT_PAUSED,
     EVENT_LISTENER_FAILED, LISTENERS_MAX, STATE_NONE,
 )
 from fastmesh._core.io.upstream cimport upstream_event
-from fastmesh._core.wire.http1_head cimport Http1Resume, http1_request_parse
+from fastmesh._core.wire.http1_head cimport http1_request_parse
 
 cdef enum:
     ACCEPTS_PER_EVENT = 64
@@ -112,7 +112,7 @@ cdef void client_accepted(Worker* w, Conn* listener, i32 fd, const sockaddr* sa)
     if w.down_count > w.snap.policy.max_connections:
         meters_count(&w.meters, COUNT_REFUSED, 1)
         # Nothing was read yet and the answer fits any socket: what epoll would say is known.
-        c.flags |= 2 | CONN_READABLE
+        c.flags |= CONN_WRITABLE | CONN_READABLE
         client_refuse(w, c, FAULT_CONNECTION_LIMIT)
         return
     conn_deadline(w, c, w.now_ns + (DRAIN_GRACE_NS if w.draining else w.snap.policy.header_timeout_ns))

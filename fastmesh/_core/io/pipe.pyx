@@ -3,7 +3,7 @@ from libc.string cimport memset
 from fastmesh._core.base.buffer cimport (
     BUFFER_LARGE, buf_after, buf_consume, buf_cut, buf_give, buf_head, buf_len, buf_overwrite, buf_room,
 )
-from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, FULL, IO, LIMIT, OK
+from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, FULL, OK
 from fastmesh._core.base.types cimport i64, u32
 from fastmesh._core.io.connection cimport conn_flush, conn_recv, conn_room, conn_send
 from fastmesh._core.io.state cimport DRIVE_BYTES, EX_REPLAY, SCRATCH_BYTES

@@ -21,8 +21,8 @@ from fastmesh._core.io.finish cimport (
 )
 from fastmesh._core.io.meters cimport block_of
 from fastmesh._core.io.pipe cimport (
-    PUMP_BAD, PUMP_DONE, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, pipe_forget,
-    pipe_init, pipe_pump, pipe_take,
+    PUMP_BAD, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, pipe_init, pipe_pump,
+    pipe_take,
 )
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_RDHUP, CONN_READABLE, CONN_REUSED, DOWN_BUSY, EVENT_ENDPOINT_OUT, EVENT_ENDPOINT_READY, EX_COUNTED,

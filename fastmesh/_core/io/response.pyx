@@ -2,7 +2,7 @@ from libc.string cimport memcpy, memset
 
 from fastmesh._core.base.buffer cimport buf_consume, buf_give, buf_head, buf_len
 from fastmesh._core.base.meter cimport COUNT_TUNNELS, meters_count
-from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, FULL, IO, OK
+from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, OK
 from fastmesh._core.base.slab cimport slab_index
 from fastmesh._core.base.types cimport i64, u8, u16, u32, u64
 from fastmesh._core.base.wheel cimport wheel_cancel

@@ -1,4 +1,3 @@
-from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastmesh._core.base.buffer cimport pools_free, pools_init
@@ -6,7 +5,7 @@ from fastmesh._core.base.meter cimport (
     COUNT_STALE, GAUGE_TURN_MAX_NS, GAUGE_TURN_NS, Block, EndpointMeter, meters_count, meters_gauge,
 )
 from fastmesh._core.base.ring cimport ring_free, ring_init, ring_read, ring_write
-from fastmesh._core.base.slab cimport slab_free, slab_get, slab_init, slab_live
+from fastmesh._core.base.slab cimport slab_free, slab_init, slab_live
 from fastmesh._core.base.status cimport FULL, IO, OK
 from fastmesh._core.base.text cimport Text, text_date, text_init
 from fastmesh._core.base.types cimport i64, u8
@@ -30,9 +29,8 @@ from fastmesh._core.io.meters cimport meters_publish
 from fastmesh._core.io.request cimport request_adopt, request_connecting, request_serve_pending
 from fastmesh._core.io.state cimport (
     COMMAND_ADD_LISTENER, COMMAND_DRAIN, COMMAND_REMOVE_LISTENER, COMMAND_STOP, CONN_DEFERRED, CONN_DOWN,
-    CONN_LISTENER, CONN_RDHUP, CONN_READABLE, CONN_RELAY, CONN_UP, CONN_WRITABLE, DOWN_BUSY, DOWN_HEAD, DOWN_IDLE,
-    DOWN_LINGER, EVENT_DRAINED, EVENTS_PER_TURN, LISTENERS_MAX, SCRATCH_BYTES, UP_BUSY, UP_CONNECTING, UP_IDLE, Conn,
-    Event, Exchange, Waiting,
+    CONN_LISTENER, CONN_RDHUP, CONN_READABLE, CONN_UP, CONN_WRITABLE, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, EVENT_DRAINED,
+    EVENTS_PER_TURN, LISTENERS_MAX, SCRATCH_BYTES, UP_CONNECTING, UP_IDLE, Conn, Exchange, Waiting,
 )
 from fastmesh._core.io.upstream cimport (
     upstream_adopt, upstream_close, upstream_close_idle, upstream_event, upstream_idle_event, upstream_idle_timeout,
