@@ -6,6 +6,7 @@ in a SO_REUSEPORT group; a Unix socket, which knows no such group, is one socket
 
 import asyncio
 import errno
+import gc
 import os
 import signal
 import socket
@@ -340,3 +341,11 @@ def worker_specs(config: Config) -> list[WorkerSpec]:
         )
         for index in range(sizes.count)
     ]
+
+
+def settle_memory() -> None:
+    """What start-up made and dropped is given back: from here on the process only waits."""
+    from fastmesh._core import bridge
+
+    gc.collect()
+    bridge.trim()

@@ -6,7 +6,6 @@ Everything here runs on the Python thread. Requests do not pass through it.
 """
 
 import asyncio
-import gc
 import os
 import resource
 import signal
@@ -26,7 +25,7 @@ from fastmesh.discovery.directory import Directory, Watch, targets_of
 from fastmesh.publish import ListenerKey, Plan, Publication, PublishError, listener_keys
 from fastmesh.telemetry.log import ProcessLog
 from fastmesh.telemetry.service import Labels, Owner, ProcessState, Telemetry
-from fastmesh.workers import BindError, Bound, Pool, bind, release, unlink
+from fastmesh.workers import BindError, Bound, Pool, bind, release, settle_memory, unlink
 
 if TYPE_CHECKING:
     from fastmesh.admin.http import AdminServer
@@ -43,15 +42,6 @@ SPARE_FDS = 64  # descriptors beside connections: listeners, epoll, files
 ADMIN_BACKLOG = 64
 
 State = Literal["starting", "running", "draining", "stopping"]
-
-
-
-def _settle_memory() -> None:
-    """What start-up made and dropped is given back: from here on the process only waits."""
-    from fastmesh._core import bridge
-
-    gc.collect()
-    bridge.trim()
 
 
 class Listening(NamedTuple):
@@ -155,7 +145,7 @@ class App:
         self._tick_task = asyncio.ensure_future(self._tick())
         self._change_tasks = [asyncio.ensure_future(work) for work in (self._reload_loop(), self._watch_file())]
         self._say_ready(config)
-        _settle_memory()
+        settle_memory()
 
     async def _start_admin(self, config: Config) -> None:
         if config.admin is None:
