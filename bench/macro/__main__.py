@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from bench.macro import peer as peers
+from bench.macro import results
 from bench.macro.card import ROOT, card
 from bench.macro.measures import MEASURES, Bench, Row
 from bench.macro.measures.instructions import per_request
@@ -50,8 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
         "rows": rows,
     }
     path = RESULTS / f"{arguments.name}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    results.write(path, result)
     print(markdown.render(result))
     print(f"written to {path.relative_to(ROOT)}")
 

@@ -1,11 +1,12 @@
 """The benchmark's own arithmetic: a wrong figure there would be believed."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from bench.load.origin import SLOW_S, Slowness
-from bench.macro import peer
+from bench.macro import peer, results
 from bench.macro.client import Latency
 from bench.macro.measures.instructions import by_function
 from bench.macro.measures.scale import addresses
@@ -37,6 +38,13 @@ def test_a_ratio_is_taken_within_the_round() -> None:
     assert ratio(rows, "cpu_us", "nginx", "floor") == 2.0
     assert ratio(rows, "cpu_us", "nginx", "envoy") is None
     assert table([{"measure": "cpu", **row} for row in rows], "cpu_us")[3] == "| nginx | 20 (2-300) | 2.00 | 1.00 |"
+
+
+def test_a_results_file_has_one_row_a_line() -> None:
+    result = {"card": {"cpu": "x", "peers": {"a": "1"}}, "rows": [{"peer": "a", "h": [[1, 2]]}, {"peer": "b"}]}
+    written = results.text(result)
+    assert json.loads(written) == result
+    assert '  {"peer": "a", "h": [[1, 2]]},\n' in written
 
 
 CALLGRIND = """\
