@@ -16,6 +16,7 @@ cdef enum EditFlag:
     EDIT_XFF = 512           # add client to X-Forwarded-For; X-Forwarded-Proto where none came (or none is trusted)
     EDIT_XFF_REPLACE = 1024  # with EDIT_XFF / EDIT_FORWARDED: what the client sent is left out, not added to
     EDIT_CHUNKED = 2048      # add Transfer-Encoding: chunked (a body of unknown length that came by HTTP/2); HTTP/1 only
+    EDIT_NEVER = 4096        # every field as a never-indexed literal; HTTP/2 only
 
 ctypedef struct HeadEdit:
     u32 flags                # EditFlag

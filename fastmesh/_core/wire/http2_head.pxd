@@ -17,14 +17,14 @@ cdef enum BlockFlag:
     BLOCK_EXTENDED = 2      # CONNECT with :protocol (RFC 8441): the text is a GET with Upgrade
     BLOCK_INTERIM = 4       # a 1xx response
     BLOCK_GRPC = 8          # content-type begins with application/grpc (application/grpc-web does not)
-    BLOCK_NEVER = 16        # some field was never-indexed (its name is marked in the text: see http2_head.pyx)
+    BLOCK_NEVER = 16        # some field was never-indexed: write the head again with EDIT_NEVER (RFC 7541 6.2.3)
 
 ctypedef struct BlockLimits:
     u32 list_bytes          # header list size (RFC 9113 6.5.2: names, values and 32 each); over it LIMIT
     u32 fields              # over it LIMIT
 
 # What became of a block.
-ctypedef struct Block2:
+ctypedef struct HeadBlock:
     u32 off                 # where the text begins in out
     u32 n                   # its bytes, the empty line included
     u32 flags               # BlockFlag
@@ -35,7 +35,7 @@ ctypedef struct Block2:
 # OK: the head's text is out[off .. off + n). BAD: malformed (RFC 9113 8.1.1): a stream error. LIMIT: over a limit (431).
 # CLOSED: the block cannot be decoded: COMPRESSION_ERROR, the connection ends.
 cdef int block_read(HpackDecoder* d, const u8* block, size_t n, u8 kind, bint extended, u8* out, size_t room,
-                    const BlockLimits* limits, Block2* result) noexcept nogil
+                    const BlockLimits* limits, HeadBlock* result) noexcept nogil
 # Writes a parsed HTTP/1.1 head (of either origin, with its bytes at data) and an edit as a block: bytes, or FULL.
 # Fields that the edit or their `drop` leaves out stay out, and so does whatever HTTP/2 forbids (RFC 9113 8.2.2).
 # scheme_https: for :scheme. A request with an upgrade the edit forwards becomes an extended CONNECT.
@@ -45,3 +45,5 @@ cdef i64 block_response_write(HpackEncoder* e, u8* out, size_t room, const Http1
                               const HeadEdit* edit) noexcept nogil
 # A trailer section (parsed by http1_trailers_parse) without dropped fields.
 cdef i64 block_trailers_write(HpackEncoder* e, u8* out, size_t room, const Http1Head* head, const u8* data) noexcept nogil
+# Sec-WebSocket-Accept of a key (RFC 6455 4.2.2): 28 bytes. For upgrades that cross HTTP/2, where there is none.
+cdef void websocket_accept(const u8* key, size_t n, u8* out) noexcept nogil
