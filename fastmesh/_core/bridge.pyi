@@ -30,6 +30,7 @@ class Block:
     codes: dict[int, int]  # status code -> responses, only those seen
     durations: list[int]  # count per latency bucket, as long as HISTOGRAM_BOUNDS_NS
     faults: list[int]  # per FAULTS
+    grpc: list[int]  # gRPC responses by grpc-status 0 to 16; the last: another one or none
 
 class EndpointMeter:
     slot: int

@@ -6,11 +6,14 @@ Its typed contract is bridge.pyi.
 import socket
 import struct
 
+from libc.stdint cimport INT64_MAX, UINT32_MAX
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from fastmesh._core.base.histogram cimport HISTOGRAM_BUCKETS, histogram_bound_ns
-from fastmesh._core.base.meter cimport METER_CODES, Block as CoreBlock, EndpointMeter as CoreEndpoint
+from fastmesh._core.base.meter cimport (
+    COUNT_MAX, GAUGE_MAX, METER_CODES, METER_GRPC, Block as CoreBlock, EndpointMeter as CoreEndpoint,
+)
 from fastmesh._core.base.ring cimport Ring, ring_consume, ring_free, ring_init, ring_peek, ring_read
 from fastmesh._core.base.status cimport OK
 from fastmesh._core.base.types cimport u8, u16, u32, u64
@@ -29,7 +32,8 @@ from fastmesh._core.io.state cimport (
 )
 from fastmesh._core.io.worker cimport worker_command, worker_free, worker_init, worker_run
 from fastmesh._core.routing.snapshot cimport (
-    Backend, Endpoint, HeaderMatch, Policy, Route, Snapshot, snapshot_free, snapshot_new, snapshot_seal, snapshot_text,
+    HTTP2_STREAMS_MAX, HTTP2_WINDOW_MAX, HTTP2_WINDOW_MIN, RETRY_GRPC_MASK, UPSTREAM_HTTP2, Backend, Endpoint, HeaderMatch,
+    Policy, Route, Snapshot, snapshot_free, snapshot_new, snapshot_seal, snapshot_text,
 )
 from fastmesh._core.wire.headers cimport HEADERS_MAX
 
@@ -43,11 +47,13 @@ METHODS = (b"", b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIO
 COUNTERS = (
     "accepted", "closed", "refused", "accept_failures", "client_aborts", "header_timeouts", "idle_closes", "connects",
     "connect_failures", "reuses", "upstream_closes", "upstream_evictions", "retries", "tunnels", "tunnel_bytes_in",
-    "tunnel_bytes_out", "stale", "buffers_full", "slab_full", "events_dropped",
+    "tunnel_bytes_out", "stale", "buffers_full", "slab_full", "events_dropped", "h2_sessions", "h2_upstream_sessions", "h2_streams",
+    "h2_upstream_streams", "h2_resets_in", "h2_resets_out", "h2_goaways_in", "h2_goaways_out", "h2_refused",
+    "h2_glitches", "h2_floods", "h2_errors", "h2_ping_timeouts",
 )
 GAUGES = (
     "downstream_connections", "upstream_connections", "upstream_idle", "exchanges", "pending", "tunnels", "conn_slab",
-    "buffers_small", "buffers_large", "snapshot_version", "turn_ns", "turn_max_ns",
+    "buffers_small", "buffers_large", "snapshot_version", "turn_ns", "turn_max_ns", "h2_sessions", "h2_streams",
 )
 EVENTS = ("endpoint_out", "endpoint_ready", "accept_paused", "listener_failed", "drained")
 LOG_FIELDS = {
@@ -64,7 +70,7 @@ class Block:
     """One (listener, route) label set of one worker, copied at the moment of the call."""
 
     __slots__ = ("listener", "meter", "requests", "request_bytes", "response_bytes", "retries", "duration_sum_ns",
-                 "codes", "durations", "faults")
+                 "codes", "durations", "faults", "grpc")
 
 
 class EndpointMeter:
@@ -108,12 +114,21 @@ cdef u32 put_text(Snapshot* s, bytes text) except? 0xFFFFFFFFu:
     return at
 
 
+cdef int check_range(str name, value, least, most) except -1:
+    if not least <= value <= most:
+        raise ValueError(f"{name} {value}: must be {least} to {most}")
+    return 0
+
+
 cdef int fill_policy(Snapshot* s, spec) except -1:
     cdef Policy* p = &s.policy
     if not 64 <= spec.head_bytes <= HEAD_BYTES_MAX:
         raise ValueError(f"head_bytes {spec.head_bytes}: must be 64 to {HEAD_BYTES_MAX}")
     if not 1 <= spec.fields <= HEADERS_MAX:
         raise ValueError(f"fields {spec.fields}: must be 1 to {HEADERS_MAX}")
+    check_range("http2_streams", spec.http2_streams, 1, HTTP2_STREAMS_MAX)
+    check_range("http2_glitches", spec.http2_glitches, 0, UINT32_MAX)
+    check_range("http2_window", spec.http2_window, HTTP2_WINDOW_MIN, HTTP2_WINDOW_MAX)
     p.http1.head_bytes = spec.head_bytes
     p.http1.line_bytes = spec.line_bytes
     p.http1.field_line_bytes = spec.field_line_bytes
@@ -130,6 +145,10 @@ cdef int fill_policy(Snapshot* s, spec) except -1:
     p.forwarded = spec.forwarded
     p.forwarded_replace = spec.forwarded_replace
     p.access_log = spec.access_log
+    p.http2_streams = spec.http2_streams
+    p.http2_glitches = spec.http2_glitches
+    p.http2_window = spec.http2_window
+    p.grpc_timeout = spec.grpc_timeout
     return 0
 
 
@@ -157,12 +176,15 @@ cdef int fill_route(Snapshot* s, u32 index, spec, u32* header) except -1:
         header[0] += 1
     if not 0 <= spec.backend < <int>s.backend_count:
         raise ValueError(f"route names backend {spec.backend} of {s.backend_count}")
+    check_range("retry_grpc", spec.retry_grpc, 0, RETRY_GRPC_MASK)
     r.listener_mask = spec.listener_mask
     r.backend = spec.backend
     r.meter = spec.meter
     r.request_timeout_ns = spec.request_timeout_ns
     r.per_try_timeout_ns = spec.per_try_timeout_ns
     r.retry_connect = spec.retry_connect
+    r.grpc_web = spec.grpc_web
+    r.retry_grpc = spec.retry_grpc
     r.name_off = put_text(s, spec.name)
     r.name_len = <u32>len(spec.name)
     r.order = index
@@ -190,6 +212,10 @@ cdef int fill_endpoint(Snapshot* s, u32 index, spec) except -1:
 
 cdef int fill_backend(Snapshot* s, u32 index, spec, u32* endpoint) except -1:
     cdef Backend* b = &s.backends[index]
+    check_range("protocol", spec.protocol, 0, UPSTREAM_HTTP2)
+    check_range("max_streams", spec.max_streams, 1, HTTP2_STREAMS_MAX)
+    check_range("ping_interval_ns", spec.ping_interval_ns, 0, INT64_MAX)
+    check_range("ping_timeout_ns", spec.ping_timeout_ns, 1, INT64_MAX)
     b.name_off = put_text(s, spec.name)
     b.name_len = <u32>len(spec.name)
     b.endpoint_first = endpoint[0]
@@ -208,6 +234,10 @@ cdef int fill_backend(Snapshot* s, u32 index, spec, u32* endpoint) except -1:
     b.max_connections = spec.max_connections
     b.max_idle = spec.max_idle
     b.max_pending = spec.max_pending
+    b.protocol = spec.protocol
+    b.max_streams = spec.max_streams
+    b.ping_interval_ns = spec.ping_interval_ns
+    b.ping_timeout_ns = spec.ping_timeout_ns
     return 0
 
 
@@ -537,11 +567,11 @@ cdef class Worker:
 
     def counters(self):
         """Values of COUNTERS."""
-        return tuple(meter_read(&self.core.meters.counters[i]) for i in range(len(COUNTERS)))
+        return tuple(meter_read(&self.core.meters.counters[i]) for i in range(<u32>COUNT_MAX))
 
     def gauges(self):
         """Values of GAUGES."""
-        return tuple(meter_read(&self.core.meters.gauges[i]) for i in range(len(GAUGES)))
+        return tuple(meter_read(&self.core.meters.gauges[i]) for i in range(<u32>GAUGE_MAX))
 
     def blocks(self):
         """Only label sets that saw a request."""
@@ -615,6 +645,7 @@ cdef copy_block(CoreBlock* core, bint other):
     block.codes = codes
     block.durations = [meter_read(&core.durations[i]) for i in range(HISTOGRAM_BUCKETS)]
     block.faults = [meter_read(&core.faults[i]) for i in range(FAULT_COUNT)]
+    block.grpc = [meter_read(&core.grpc[i]) for i in range(METER_GRPC)]
     return block
 
 

@@ -26,6 +26,8 @@ class RouteSpec(NamedTuple):
     per_try_timeout_ns: int
     retry_connect: int
     name: bytes = b""  # for the access log
+    grpc_web: bool = False  # gRPC-Web requests are bridged to gRPC
+    retry_grpc: int = 0  # bit per grpc-status 0 to 16 that, answered trailers-only, sends the request elsewhere
 
 
 class EndpointSpec(NamedTuple):
@@ -49,6 +51,10 @@ class BackendSpec(NamedTuple):
     max_connections: int
     max_idle: int
     max_pending: int
+    protocol: int = 0  # 0 as the client came, 1 HTTP/1, 2 HTTP/2
+    max_streams: int = 100  # on one HTTP/2 connection; 1 to 1000
+    ping_interval_ns: int = 0  # 0: no keep-alive PING
+    ping_timeout_ns: int = 10_000_000_000
 
 
 class PolicySpec(NamedTuple):
@@ -67,6 +73,10 @@ class PolicySpec(NamedTuple):
     forwarded: int  # 0 none, 1 X-Forwarded-*, 2 Forwarded, 3 both
     forwarded_replace: bool
     access_log: bool
+    http2_streams: int = 100  # that a client may have open; 1 to 1000
+    http2_glitches: int = 1000  # suspicious frames per connection; 0: no bound
+    http2_window: int = 262144  # a stream's receive window grows to this; 65535 to 1048576
+    grpc_timeout: bool = True  # grpc-timeout is a deadline
 
 
 class SnapshotSpec(NamedTuple):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LOW_NS = 1 << 15
 HIGH_NS = 1 << 36
 STATES = ("ready", "out", "probing")  # EndpointMeter.state
+GRPC_STATUSES = (*map(str, range(17)), "other")  # Block.grpc
 
 
 class CoreNames(NamedTuple):
@@ -50,7 +51,8 @@ class Totals:
     """Counters of one label set, added up over workers. Fields as in the bridge's Block."""
 
     __slots__ = (
-        "codes", "duration_sum_ns", "durations", "faults", "request_bytes", "requests", "response_bytes", "retries",
+        "codes", "duration_sum_ns", "durations", "faults", "grpc", "request_bytes", "requests", "response_bytes",
+        "retries",
     )  # fmt: skip
 
     def __init__(self, block: "Block") -> None:
@@ -62,6 +64,7 @@ class Totals:
         self.codes = dict(block.codes)
         self.durations = block.durations  # replaced, never changed in place
         self.faults = block.faults
+        self.grpc = block.grpc
 
     def add(self, other: "Block | Totals", sign: int = 1) -> None:
         """Adds a block, or takes it away with sign -1."""
@@ -74,6 +77,7 @@ class Totals:
             self.codes[code] = self.codes.get(code, 0) + sign * count
         self.durations = [a + sign * b for a, b in zip(self.durations, other.durations, strict=True)]
         self.faults = [a + sign * b for a, b in zip(self.faults, other.faults, strict=True)]
+        self.grpc = [a + sign * b for a, b in zip(self.grpc, other.grpc, strict=True)]
 
 
 class Counts(NamedTuple):
@@ -226,6 +230,14 @@ def _route_families(sample: Sample, faults: tuple[str, ...]) -> Iterator[Family]
         (
             (f'{text},code="{code}",class="{code // 100}xx"', count)
             for text, t in routes for code, count in sorted(t.codes.items()) if count
+        ),
+    )  # fmt: skip
+    yield Family(
+        "fastmesh_grpc_responses_total", "counter",
+        "gRPC responses by grpc-status, those made by the proxy included; other: another status, or none.",
+        (
+            (f'{text},grpc_status="{status}"', count)
+            for text, t in routes for status, count in zip(GRPC_STATUSES, t.grpc, strict=True) if count
         ),
     )  # fmt: skip
     yield Family(

@@ -35,6 +35,19 @@ COUNTERS: dict[str, Meaning] = {
     "buffers_full": Meaning("fastmesh_buffers_exhausted_total", "Times no buffer was free."),
     "slab_full": Meaning("fastmesh_slab_exhausted_total", "Times no connection or exchange object was free."),
     "events_dropped": Meaning("fastmesh_core_events_dropped_total", "Events for the process log that found no room."),
+    "h2_sessions": Meaning("fastmesh_http2_sessions_total", "HTTP/2 connections begun by clients."),
+    "h2_upstream_sessions": Meaning("fastmesh_http2_upstream_sessions_total", "HTTP/2 connections begun to upstreams."),
+    "h2_streams": Meaning("fastmesh_http2_streams_total", "HTTP/2 streams opened by clients."),
+    "h2_upstream_streams": Meaning("fastmesh_http2_upstream_streams_total", "HTTP/2 streams opened to upstreams."),
+    "h2_resets_in": Meaning("fastmesh_http2_resets_received_total", "Streams reset by the other side."),
+    "h2_resets_out": Meaning("fastmesh_http2_resets_sent_total", "Streams reset by the proxy."),
+    "h2_goaways_in": Meaning("fastmesh_http2_goaways_received_total", "GOAWAY frames received."),
+    "h2_goaways_out": Meaning("fastmesh_http2_goaways_sent_total", "GOAWAY frames sent."),
+    "h2_refused": Meaning("fastmesh_http2_refused_streams_total", "Streams refused by the proxy."),
+    "h2_glitches": Meaning("fastmesh_http2_glitches_total", "Suspicious frames received."),
+    "h2_floods": Meaning("fastmesh_http2_floods_total", "Connections ended for glitches, floods or rapid resets."),
+    "h2_errors": Meaning("fastmesh_http2_protocol_errors_total", "Connections ended for a protocol error."),
+    "h2_ping_timeouts": Meaning("fastmesh_http2_ping_timeouts_total", "Connections that left a keep-alive PING open."),
 }
 
 GAUGES: dict[str, Meaning] = {
@@ -50,6 +63,8 @@ GAUGES: dict[str, Meaning] = {
     "snapshot_version": Meaning("fastmesh_worker_snapshot_version", "Snapshot the worker reads."),
     "turn_ns": Meaning("fastmesh_loop_turn_seconds", "Length of the last loop turn.", 1e-9),
     "turn_max_ns": Meaning("fastmesh_loop_turn_max_seconds", "Longest loop turn so far.", 1e-9),
+    "h2_sessions": Meaning("fastmesh_http2_open_connections", "Open HTTP/2 connections, both sides."),
+    "h2_streams": Meaning("fastmesh_http2_open_streams", "Open HTTP/2 streams, both sides."),
 }
 
 

@@ -32,6 +32,7 @@ class Block:
         self.codes: dict[int, int] = {}
         self.durations = [0] * len(HISTOGRAM_BOUNDS_NS)
         self.faults = [0] * len(FAULTS)
+        self.grpc = [0] * 18
         vars(self).update(values)
 
 

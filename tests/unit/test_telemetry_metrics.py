@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from fastmesh._core import bridge
+from fastmesh.telemetry import tables
 from fastmesh.telemetry.exposition import Buckets, Distribution, Family, label_text, number_text, render_family
 from fastmesh.telemetry.metrics import (
     HIGH_NS,
@@ -90,6 +92,21 @@ def test_counters_of_all_workers_are_added_up_by_label() -> None:
     assert metrics.sum("fastmesh_request_duration_seconds_sum", **web) == 2.0
 
 
+def test_grpc_responses_are_counted_by_status() -> None:
+    first, second = Block(0, 1, requests=3), Block(0, 1, requests=2)
+    first.grpc[0], first.grpc[14], second.grpc[0], second.grpc[17] = 2, 1, 1, 1
+    metrics = scrape(collector(Meters(first), Meters(second)))
+    assert metrics.by("fastmesh_grpc_responses_total", "grpc_status") == {"0": 3, "14": 1, "other": 1}
+    assert metrics.sum("fastmesh_grpc_responses_total", listener="web", route="r", backend="b") == 5
+
+
+def test_every_number_of_the_core_has_a_name_of_its_own() -> None:
+    assert list(tables.COUNTERS) == list(bridge.COUNTERS)
+    assert list(tables.GAUGES) == list(bridge.GAUGES)
+    names = [meaning.name for table in (tables.COUNTERS, tables.GAUGES) for meaning in table.values()]
+    assert len(set(names)) == len(names)
+
+
 def test_requests_without_a_route_have_empty_labels() -> None:
     metrics = scrape(collector(Meters(Block(0, -1, requests=2, codes={404: 2}))))
     assert metrics.sum("fastmesh_requests_total", listener="web", route="", backend="") == 2
@@ -134,14 +151,16 @@ def test_histogram_off_leaves_sum_and_count() -> None:
 
 def test_a_reused_meter_id_starts_at_zero_for_its_new_owner() -> None:
     block = Block(0, 1, requests=10, codes={200: 10}, durations=durations(*[10**6] * 10), duration_sum_ns=10**7)
+    block.grpc[5] = 3
     meters = collector(Meters(block))
     meters.rename([], [1])
     renamed = LABELS._replace(meters={1: ("new", "b")})
     assert scrape(meters, renamed).sum("fastmesh_requests_total") == 0
-    block.requests, block.codes = 13, {200: 12, 404: 1}
+    block.requests, block.codes, block.grpc = 13, {200: 12, 404: 1}, [0] * 5 + [4] + [0] * 12
     metrics = scrape(meters, renamed)
     assert metrics.sum("fastmesh_requests_total", route="new") == 3
     assert metrics.by("fastmesh_responses_total", "code") == {"200": 2, "404": 1}
+    assert metrics.by("fastmesh_grpc_responses_total", "grpc_status") == {"5": 1}
     assert metrics.sum("fastmesh_request_duration_seconds_count") == 0
 
 

@@ -7,6 +7,8 @@ cdef enum:
     METER_NONE = 0xFFFFFFFF     # no route was found (or reached) for these exchanges
     METER_CODES = 600           # counted by status code
     METER_FAULTS = 64           # counted by cause (io/fault)
+    METER_GRPC = 18             # counted by grpc-status 0..16, and
+    METER_GRPC_OTHER = 17       #   gRPC responses that have another one or none
 
 cdef enum Counter:
     COUNT_ACCEPTED = 0          # downstream connections
@@ -29,6 +31,19 @@ cdef enum Counter:
     COUNT_BUFFERS_FULL
     COUNT_SLAB_FULL
     COUNT_EVENTS_DROPPED
+    COUNT_H2_SESSIONS           # HTTP/2 connections that began, clients'
+    COUNT_H2_UPSTREAM_SESSIONS
+    COUNT_H2_STREAMS            # opened by clients
+    COUNT_H2_UPSTREAM_STREAMS
+    COUNT_H2_RESETS_IN          # RST_STREAM received, on either side
+    COUNT_H2_RESETS_OUT
+    COUNT_H2_GOAWAYS_IN
+    COUNT_H2_GOAWAYS_OUT
+    COUNT_H2_REFUSED            # streams refused
+    COUNT_H2_GLITCHES           # suspicious frames
+    COUNT_H2_FLOODS             # connections ended because of glitches, floods or rapid resets
+    COUNT_H2_ERRORS             # connections ended for a protocol error
+    COUNT_H2_PING_TIMEOUTS      # upstream connections ended because a PING was not answered
     COUNT_MAX
 
 cdef enum Gauge:
@@ -44,6 +59,8 @@ cdef enum Gauge:
     GAUGE_SNAPSHOT              # version
     GAUGE_TURN_NS               # how long the last loop turn took
     GAUGE_TURN_MAX_NS           # longest turn so far
+    GAUGE_SESSIONS              # open HTTP/2 connections, both sides
+    GAUGE_STREAMS               # open HTTP/2 streams, both sides
     GAUGE_MAX
 
 ctypedef struct Block:
@@ -57,6 +74,7 @@ ctypedef struct Block:
     u64 faults[METER_FAULTS]
     u64 codes[METER_CODES]
     u64 durations[HISTOGRAM_BUCKETS]
+    u64 grpc[METER_GRPC]        # responses by grpc-status
 
 ctypedef struct EndpointMeter:
     u64 slot_gen                # 0: slot never used

@@ -16,12 +16,21 @@ cdef enum:
     HEADER_PRESENT = 0      # header match kinds
     HEADER_EXACT = 1
     HEADER_ABSENT = 2
+    HTTP2_STREAMS_MAX = 1000        # streams on one HTTP/2 connection, either side: a stream table is never longer
+    HTTP2_WINDOW_MIN = 65535        # RFC 9113 6.9.2: what every stream starts with
+    HTTP2_WINDOW_MAX = 1048576      # one stream may take a whole connection's window, never more
+    RETRY_GRPC_MASK = 0x1FFFF       # grpc-status 0 to 16
 
 cdef enum BalancerKind:
     BALANCER_P2C_EWMA = 0
     BALANCER_LEAST_REQUEST
     BALANCER_ROUND_ROBIN
     BALANCER_RANDOM
+
+cdef enum UpstreamProtocol:
+    UPSTREAM_AUTO = 0       # as the client came
+    UPSTREAM_HTTP1
+    UPSTREAM_HTTP2
 
 ctypedef struct HeaderMatch:
     u32 name_off            # lower case, in the blob
@@ -46,6 +55,9 @@ ctypedef struct Route:
     i64 request_timeout_ns  # whole exchange; 0 = none
     i64 per_try_timeout_ns  # request sent to response head; 0 = none
     u8 retry_connect        # further endpoints tried when one cannot be connected to
+    u8 grpc_web             # 1: gRPC-Web requests are bridged to gRPC
+    u32 retry_grpc          # bit per grpc-status: answered trailers-only, the request goes to another endpoint (at most
+                            #   retry_connect of them); 0 = none
     u64 order               # position in the config; earlier wins among equals
     u32 name_off            # for the access log
     u32 name_len
@@ -66,6 +78,10 @@ ctypedef struct Backend:
     u32 max_connections     # per endpoint and worker; 0 = none
     u32 max_idle            # pooled per endpoint and worker
     u32 max_pending         # exchanges waiting for a connection, per backend and worker
+    u8 protocol             # UpstreamProtocol
+    u32 max_streams         # used at most on one HTTP/2 connection, however many the peer allows; 1..HTTP2_STREAMS_MAX
+    i64 ping_interval_ns    # keep-alive PING on an HTTP/2 connection that was silent this long; 0 = none
+    i64 ping_timeout_ns     # a PING not answered by then ends the connection
 
 ctypedef struct Endpoint:
     u32 slot                # Python's id; worker state lives under it and survives a publish
@@ -91,6 +107,10 @@ ctypedef struct Policy:
     u8 forwarded                # 0 none, 1 X-Forwarded-*, 2 Forwarded, 3 both
     u8 forwarded_replace        # 1: what the client sent is not trusted and left out
     u8 access_log               # 0 off, 1 on (the format is the log's own matter)
+    u32 http2_streams           # SETTINGS_MAX_CONCURRENT_STREAMS announced to clients; 1..HTTP2_STREAMS_MAX
+    u32 http2_glitches          # suspicious frames after which a connection ends (ENHANCE_YOUR_CALM); 0 = no bound
+    u32 http2_window            # receive window a stream grows to at most; HTTP2_WINDOW_MIN..HTTP2_WINDOW_MAX
+    u8 grpc_timeout             # 1: grpc-timeout is the exchange's deadline
 
 ctypedef struct Snapshot:
     u64 version
