@@ -155,6 +155,9 @@ class Origin:
         self._acceptor = threading.Thread(target=self._accept, args=(self._listener,), daemon=True)
         self._acceptor.start()
 
+    def _accepted(self, sock: socket.socket, index: int) -> Connection:
+        return Connection(sock, index)
+
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
@@ -168,7 +171,7 @@ class Origin:
                 if self._closing:
                     sock.close()
                     return
-                connection = Connection(sock, len(self.connections))
+                connection = self._accepted(sock, len(self.connections))
                 thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
                 self.connections.append(connection)
                 self._threads.append(thread)

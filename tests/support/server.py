@@ -92,3 +92,48 @@ class Nginx:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop()
         self._dir.cleanup()
+
+
+class Nghttpd:
+    """nghttpd without TLS, one worker. Answers `files`; ended by its pid."""
+
+    def __init__(self, files: dict[str, bytes] | None = None, *options: str) -> None:
+        self._dir = tempfile.TemporaryDirectory(prefix="fm-nghttpd-")
+        self.root = pathlib.Path(self._dir.name)
+        for name, data in (files or {}).items():
+            (self.root / name).write_bytes(data)
+        port = net.free_port()
+        self.address = f"127.0.0.1:{port}"
+        self.process = subprocess.Popen(
+            ["nghttpd", "--no-tls", "-a", "127.0.0.1", "-d", str(self.root), *options, str(port)],
+            env=plain_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            until(self._answers, "nghttpd to listen")
+        except BaseException:
+            self.stop()
+            raise
+
+    def _answers(self) -> bool:
+        if self.process.poll() is not None:
+            raise RuntimeError(f"nghttpd ended with {self.process.returncode}")
+        try:
+            net.dial(self.address, timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(DEADLINE_S)
+
+    def __enter__(self) -> "Nghttpd":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+        self._dir.cleanup()
