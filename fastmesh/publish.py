@@ -19,8 +19,10 @@ from fastmesh._core.spec import (
 from fastmesh.config.model import (
     BALANCERS,
     FORWARDED,
+    GRPC_STATUSES,
     HEADER_KINDS,
     PATH_KINDS,
+    PROTOCOLS,
     Backend,
     Config,
     Listener,
@@ -249,10 +251,12 @@ def _route(route: Route, host: str, backend: int, listener_mask: int, meter: int
         listener_mask=listener_mask,
         backend=backend,
         meter=meter,
-        request_timeout_ns=route.retry.request_timeout_ns,
-        per_try_timeout_ns=route.retry.per_try_timeout_ns,
-        retry_connect=route.retry.retry_connect,
+        request_timeout_ns=route.exchange.request_timeout_ns,
+        per_try_timeout_ns=route.exchange.per_try_timeout_ns,
+        retry_connect=route.exchange.retry_connect,
         name=route.name.encode(),
+        grpc_web=route.exchange.grpc_web,
+        retry_grpc=sum(1 << GRPC_STATUSES.index(status) for status in route.exchange.retry_grpc),
     )
 
 
@@ -276,6 +280,10 @@ def _backend(backend: Backend, targets: Mapping[str, int], slots: StableIds[Slot
         max_connections=upstream.max_connections,
         max_idle=upstream.max_idle,
         max_pending=upstream.max_pending,
+        protocol=PROTOCOLS.index(upstream.protocol),
+        max_streams=upstream.max_streams,
+        ping_interval_ns=upstream.ping_interval_ns,
+        ping_timeout_ns=upstream.ping_timeout_ns,
     )
 
 
@@ -296,4 +304,8 @@ def _policy(policy: Policy, access_log: bool) -> PolicySpec:
         forwarded=FORWARDED.index(policy.forwarded),
         forwarded_replace=policy.forwarded_replace,
         access_log=access_log,
+        http2_streams=policy.http2_streams,
+        http2_glitches=policy.http2_glitches,
+        http2_window=policy.http2_window,
+        grpc_timeout=policy.grpc_timeout,
     )

@@ -24,7 +24,7 @@ def build() -> dict[str, Any]:
 
 
 def _setting(setting: Setting) -> dict[str, Any]:
-    if setting.default == ():  # no upstream
+    if not setting.field:  # `upstream` has no default
         return setting.schema()
     return {**setting.schema(), "default": setting.plain(setting.default)}
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from fastmesh.config.model import DEFAULT_NAME, Backend, Config, Listener, PathKind, Retry, Route
+from fastmesh.config.model import DEFAULT_NAME, Backend, Config, Exchange, Listener, PathKind, Route
 from fastmesh.config.problems import ConfigError, Problem
 from fastmesh.config.reader import ENVIRONMENT, Item, Place, Reader, read
 from fastmesh.config.rules import check
@@ -98,11 +98,11 @@ class _Assembly:
         routes = []
         for index, item in enumerate(items):
             self.places[f"routes[{index}]"] = item.place
-            routes.append(_route(item, config.retry))
+            routes.append(_route(item, config.exchange))
         backend = self._default_backend(config, routes)
         if backend:
             self.places[f"routes[{len(routes)}]"] = self._place_of_backend(config, backend)
-            routes.append(Route(DEFAULT_NAME, backend, retry=config.retry))
+            routes.append(Route(DEFAULT_NAME, backend, exchange=config.exchange))
         return tuple(routes)
 
     def _default_backend(self, config: Config, routes: list[Route]) -> str:
@@ -154,7 +154,7 @@ def _own(item: Item, part: str, item_key: str) -> dict[str, Any]:
     }
 
 
-def _route(item: Item, retry: Retry) -> Route:
+def _route(item: Item, exchange: Exchange) -> Route:
     given = item.values
     kind: PathKind = "exact" if "path" in given else "prefix" if "path_prefix" in given else "any"
     return Route(
@@ -166,5 +166,5 @@ def _route(item: Item, retry: Retry) -> Route:
         given.get("methods", ()),
         given.get("headers", ()),
         given.get("listeners", ()),
-        replace(retry, **_own(item, "retry", "route_key")),
+        replace(exchange, **_own(item, "exchange", "route_key")),
     )

@@ -4,7 +4,8 @@ import re
 from typing import Any
 
 from fastmesh.config.addresses import host_canonical, name_canonical
-from fastmesh.config.model import HeaderMatch
+from fastmesh.config.model import GRPC_STATUSES, HeaderMatch
+from fastmesh.config.problems import nearest, shown
 from fastmesh.config.values import NAME, TOKEN, Key, Kind, is_token
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
@@ -13,6 +14,9 @@ PATH_BYTES_MAX = 4096
 
 _PATH = r"/([A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"  # RFC 3986 3.3: slashes and pchar
 _VALUE = r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?"  # RFC 9110 5.5 without obs-text; fields arrive trimmed
+
+_GRPC_NUMBERS = {name: number for number, name in enumerate(GRPC_STATUSES) if number}  # of failures
+_GRPC_EACH = f"a failure's number (1 to {len(GRPC_STATUSES) - 1}) or name ({', '.join(_GRPC_NUMBERS)})"
 
 
 class ListKind(Kind):
@@ -82,6 +86,51 @@ class Methods(ListKind):
 
     def schema(self, key: Key) -> dict[str, Any]:
         return {"type": "array", "items": {"enum": list(METHODS)}, "maxItems": ITEMS_MAX}
+
+
+class GrpcStatuses(Kind):
+    """gRPC statuses that are failures, each by name or number, by comma or in a list; a value has them in order."""
+
+    type = "list of gRPC statuses"
+
+    def parse(self, key: Key, text: str) -> tuple[str, ...]:
+        return () if text.strip().lower() == "off" else self._ordered(text.split(","))
+
+    def take(self, key: Key, raw: object) -> tuple[str, ...]:
+        if isinstance(raw, str):
+            return self.parse(key, raw)
+        if not isinstance(raw, list) or len(raw) > ITEMS_MAX:
+            raise ValueError(self.rule(key))
+        return self._ordered(raw)
+
+    def _ordered(self, items: list[Any]) -> tuple[str, ...]:
+        numbers = {self._number(item) for item in items}
+        return tuple(GRPC_STATUSES[number] for number in sorted(numbers))
+
+    def _number(self, item: object) -> int:
+        number = -1
+        if isinstance(item, int) and not isinstance(item, bool):
+            number = item
+        elif isinstance(item, str):
+            word = item.strip().lower().replace("-", "_")
+            number = int(word) if re.fullmatch(r"[0-9]{1,2}", word, re.ASCII) else _GRPC_NUMBERS.get(word, -1)
+        if not 1 <= number < len(GRPC_STATUSES):
+            close = nearest(item.lower(), _GRPC_NUMBERS) if isinstance(item, str) else ""
+            raise ValueError(f"{shown(item)} must be {_GRPC_EACH}{close}")
+        return number
+
+    def format(self, key: Key, value: tuple[str, ...]) -> str:
+        return ",".join(value) or "off"
+
+    def plain(self, key: Key, value: tuple[str, ...]) -> list[str]:
+        return list(value)
+
+    def rule(self, key: Key) -> str:
+        return f"must be gRPC statuses by comma or in a list, or off; each must be {_GRPC_EACH}"
+
+    def schema(self, key: Key) -> dict[str, Any]:
+        item = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1, "maximum": len(GRPC_STATUSES) - 1}]}
+        return {"anyOf": [{"type": "string"}, {"type": "array", "items": item, "maxItems": ITEMS_MAX}]}
 
 
 class UrlPath(Kind):

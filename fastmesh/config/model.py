@@ -15,6 +15,7 @@ NS_PER_MS = 1_000_000
 
 AddressKind = Literal["inet", "inet6", "unix", "name"]
 BalancerName = Literal["p2c_ewma", "least_request", "round_robin", "random"]
+ProtocolName = Literal["auto", "http1", "http2"]
 ForwardedName = Literal["none", "x-forwarded", "forwarded", "both"]
 PathKind = Literal["any", "exact", "prefix"]
 HeaderKind = Literal["present", "exact", "absent"]
@@ -23,11 +24,18 @@ HistogramDetail = Literal["full", "coarse", "off"]
 
 # The index of a word is its number in the core.
 BALANCERS: tuple[BalancerName, ...] = ("p2c_ewma", "least_request", "round_robin", "random")
+PROTOCOLS: tuple[ProtocolName, ...] = ("auto", "http1", "http2")
 FORWARDED: tuple[ForwardedName, ...] = ("none", "x-forwarded", "forwarded", "both")
 PATH_KINDS: tuple[PathKind, ...] = ("any", "exact", "prefix")
 HEADER_KINDS: tuple[HeaderKind, ...] = ("present", "exact", "absent")
 LOG_LEVELS: tuple[LogLevel, ...] = ("debug", "info", "warning", "error")
 HISTOGRAM_DETAILS: tuple[HistogramDetail, ...] = ("full", "coarse", "off")
+# By number; grpc.io, "Status codes and their use in gRPC".
+GRPC_STATUSES = (
+    "ok", "cancelled", "unknown", "invalid_argument", "deadline_exceeded", "not_found", "already_exists",
+    "permission_denied", "resource_exhausted", "failed_precondition", "aborted", "out_of_range", "unimplemented",
+    "internal", "unavailable", "data_loss", "unauthenticated",
+)  # fmt: skip
 
 DEFAULT_NAME = "default"  # of the backend and the route that FASTMESH_UPSTREAM alone makes
 
@@ -92,6 +100,10 @@ class Upstream:
     max_connections: int = 0  # per endpoint and worker; 0: no bound
     max_idle: int = 128  # pooled, per endpoint and worker; 0: connections are not reused
     max_pending: int = 1024  # exchanges that wait for a connection, per endpoint and worker
+    protocol: ProtocolName = "auto"  # auto: as the client came
+    max_streams: int = 100  # on one HTTP/2 connection, however many the endpoint allows
+    ping_interval_ns: int = 0  # an HTTP/2 connection silent this long is sent a PING; 0: none
+    ping_timeout_ns: int = 10 * NS_PER_SECOND  # a PING not answered by then ends the connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +125,15 @@ class HeaderMatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class Exchange:
     """What holds for every route that does not say otherwise; names as in RouteSpec."""
 
     request_timeout_ns: int = 0  # from the whole request head to the end of the response; 0: none
     per_try_timeout_ns: int = 0  # from the request sent to the response head; 0: none
     retry_connect: int = 2  # further endpoints tried when one cannot be connected to
+    # Statuses, in the order of their numbers, that answered trailers-only send a gRPC request to another endpoint.
+    retry_grpc: tuple[str, ...] = ()
+    grpc_web: bool = False  # gRPC-Web requests are bridged to gRPC
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +148,7 @@ class Route:
     methods: tuple[str, ...] = ()  # empty: any
     headers: tuple[HeaderMatch, ...] = ()
     listeners: tuple[str, ...] = ()  # names; empty: every listener
-    retry: Retry = Retry()  # settings of this route, the global ones already filled in
+    exchange: Exchange = Exchange()  # settings of this route, the global ones already filled in
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +169,10 @@ class Policy:
     via_response: bool = False  # Via in responses too
     forwarded: ForwardedName = "none"  # which fields tell the server of the client
     forwarded_replace: bool = False  # what the client itself sent in them is left out
+    http2_streams: int = 100  # that a client may have open on one connection; beyond them streams are refused
+    http2_glitches: int = 1000  # suspicious frames before a client's connection is ended; 0: no bound
+    http2_window: int = 262144  # receive window that a stream grows to at most
+    grpc_timeout: bool = True  # grpc-timeout is the exchange's deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +239,7 @@ class Config:
     routes: tuple[Route, ...] = ()
     backends: tuple[Backend, ...] = ()
     upstream: Upstream = Upstream()  # the defaults of backends
-    retry: Retry = Retry()  # the defaults of routes
+    exchange: Exchange = Exchange()  # the defaults of routes
     policy: Policy = Policy()
     workers: Workers = Workers()
     access_log: AccessLog = AccessLog()

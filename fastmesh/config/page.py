@@ -23,6 +23,7 @@ says all that is wrong with the configuration and the machine at once.
 | duration | `250ms`, `15s`, `2m`, `1h`, also `us` and `ns`; a plain number is seconds. `off` where 0 switches off |
 | size | `64KiB`, `16k`, `1MiB`, or bytes; k, m and g count by 1024 |
 | integer | a whole number; `off` where 0 switches off |
+| list of gRPC statuses | names or numbers by comma, as in `unavailable,8`; in a file also a list. `off` for none |
 | switch | `on`, `off` (in a variable also `true`, `false`, `yes`, `no`, `1`, `0`; in a file `true`, `false`) |
 | address | `host:port`, `[IPv6]:port` or `unix:/path`; `[::]` takes IPv4 too |
 | endpoints | addresses by comma, each maybe with `;weight=N`, N from 1 to 1000; in a file also a list |
@@ -79,8 +80,9 @@ backend = "shop"
 ### `[[backends]]`
 
 {backends}
-A key that a backend does not say has the value of the setting: `idle_timeout`, `max_connections` and `max_idle` that of
-`upstream_idle_timeout`, `upstream_max_connections` and `upstream_max_idle`, others that of the same name.
+A key that a backend does not say has the value of the setting. That of `idle_timeout`, `max_connections`, `max_idle`,
+`protocol`, `max_streams`, `ping_interval` and `ping_timeout` has `upstream_` before its name; those of the others are
+called the same.
 
 `upstream` is the short form of a backend called `default`, and one file has one of the two. `FASTMESH_UPSTREAM`
 replaces the endpoints of the file's backend `default`, whose other keys stay; without one it makes it.

@@ -190,7 +190,7 @@ def _routes(config: Config, reader: Reader, places: Places) -> Iterator[Problem]
         if "path" in item.values and "path_prefix" in item.values:
             yield _problem(item.at("path_prefix"), item.values["path_prefix"], "must not stand beside path")
         if "per_try_timeout" in item.values or "request_timeout" in item.values:
-            low, high = route.retry.per_try_timeout_ns, route.retry.request_timeout_ns
+            low, high = route.exchange.per_try_timeout_ns, route.exchange.request_timeout_ns
             yield from _item_order(item, keys["per_try_timeout"], low, keys["request_timeout"], high)
         twin = conditions.setdefault(_conditions(route), item.place.key)
         if twin != item.place.key:

@@ -10,8 +10,8 @@ from typing import Any
 
 from fastmesh.config.addresses import AddressKind, AdminAddress, Endpoints, Listen
 from fastmesh.config.logs import LogFormat, LogWords
-from fastmesh.config.matching import Headers, Hosts, Methods, Names, UrlPath, UrlPrefix
-from fastmesh.config.model import BALANCERS, FORWARDED, HISTOGRAM_DETAILS, NS_PER_SECOND, Config
+from fastmesh.config.matching import GrpcStatuses, Headers, Hosts, Methods, Names, UrlPath, UrlPrefix
+from fastmesh.config.model import BALANCERS, FORWARDED, HISTOGRAM_DETAILS, NS_PER_SECOND, PROTOCOLS, Config
 from fastmesh.config.values import (
     FILE_PATH,
     NAME,
@@ -31,6 +31,9 @@ HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 MIB = 1 << 20
 HEAD_BYTES_MAX = 192 << 10  # of the core: a head must fit a large buffer with room to read on
+HTTP2_STREAMS_MAX = 1000  # of the core: its stream tables are no longer
+HTTP2_WINDOW_MIN = 65535  # RFC 9113 6.9.2: what every stream starts with
+HTTP2_WINDOW_MAX = MIB  # of the core: a connection's whole window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +103,9 @@ def _timeouts() -> tuple[Setting, ...]:
         Setting("stream_timeout", kind, "How long an exchange may pass without a byte in either direction.",
                 MS, DAY, True, group=group, field="policy.stream_timeout_ns"),
         Setting("request_timeout", kind, "From a request's head to the end of its response; over it 504.",
-                MS, DAY, True, group=group, field="retry.request_timeout_ns", route_key="request_timeout"),
+                MS, DAY, True, group=group, field="exchange.request_timeout_ns", route_key="request_timeout"),
         Setting("per_try_timeout", kind, "From a request sent to an endpoint to the response head; over it 504.",
-                MS, DAY, True, group=group, field="retry.per_try_timeout_ns", route_key="per_try_timeout"),
+                MS, DAY, True, group=group, field="exchange.per_try_timeout_ns", route_key="per_try_timeout"),
         Setting("connect_timeout", kind, "How long connecting to an endpoint may take.", MS, 5 * 60 * SECOND,
                 group=group, field="upstream.connect_timeout_ns", backend_key="connect_timeout"),
         Setting("upstream_idle_timeout", kind, "How long an unused connection to an endpoint is kept; stay below the "
@@ -141,6 +144,38 @@ def _limits() -> tuple[Setting, ...]:
     )  # fmt: skip
 
 
+def _http2() -> tuple[Setting, ...]:
+    group = "HTTP/2 and gRPC"
+    return (
+        Setting("upstream_protocol", Choice(), "What is spoken to endpoints: as the client came (auto), HTTP/1.1, or "
+                "HTTP/2 with prior knowledge.", choices=PROTOCOLS, group=group, field="upstream.protocol",
+                backend_key="protocol"),
+        Setting("upstream_max_streams", Integer("streams"), "Requests at a time on one HTTP/2 connection to an "
+                "endpoint, if it allows as many; beyond them another connection is made.", 1, HTTP2_STREAMS_MAX,
+                group=group, field="upstream.max_streams", backend_key="max_streams"),
+        Setting("upstream_ping_interval", Duration(), "How long an HTTP/2 connection to an endpoint is silent until it "
+                "is sent a PING; many gRPC servers close one that gets more than one in 5 minutes.", MS, DAY, True,
+                group=group, field="upstream.ping_interval_ns", backend_key="ping_interval"),
+        Setting("upstream_ping_timeout", Duration(), "A connection whose PING is not answered by then is closed.", MS,
+                HOUR, group=group, field="upstream.ping_timeout_ns", backend_key="ping_timeout"),
+        Setting("http2_streams", Integer("streams"), "Requests that a client may have at a time on one connection; "
+                "further ones are refused.", 1, HTTP2_STREAMS_MAX, group=group, field="policy.http2_streams"),
+        Setting("http2_glitches", Integer("frames"), "Suspicious frames (resets, empty frames, needless SETTINGS and "
+                "PING, ...) of one client connection before it is ended with ENHANCE_YOUR_CALM.", 1, 1_000_000_000,
+                True, group=group, field="policy.http2_glitches"),
+        Setting("http2_window", Size(), "Bytes of a body that may be under way before they are passed on: what a "
+                "stream's receive window grows to at most.", HTTP2_WINDOW_MIN, HTTP2_WINDOW_MAX, group=group,
+                field="policy.http2_window"),
+        Setting("grpc_timeout", Switch(), "A request's grpc-timeout ends it, with DEADLINE_EXCEEDED, unless "
+                "`request_timeout` does before.", group=group, field="policy.grpc_timeout"),
+        Setting("grpc_web", Switch(), "Bridge gRPC-Web requests to gRPC.", group=group, field="exchange.grpc_web",
+                route_key="grpc_web"),
+        Setting("retry_grpc", GrpcStatuses(), "A gRPC request answered with one of these statuses, and with nothing "
+                "else, goes to another endpoint, to `retry_connect` further ones at most.", group=group,
+                field="exchange.retry_grpc", route_key="retry_grpc"),
+    )  # fmt: skip
+
+
 def _balancing() -> tuple[Setting, ...]:
     group = "Load balancing"
     return (
@@ -148,7 +183,7 @@ def _balancing() -> tuple[Setting, ...]:
                 "fewest requests, in turn, or by chance; weights count in all.", choices=BALANCERS, group=group,
                 field="upstream.balancer", backend_key="balancer"),
         Setting("retry_connect", Integer("endpoints"), "Further endpoints tried when one cannot be connected to.",
-                0, 10, group=group, field="retry.retry_connect", route_key="retry_connect"),
+                0, 10, group=group, field="exchange.retry_connect", route_key="retry_connect"),
         Setting("ewma_default", Duration(), "Latency assumed of an endpoint that was not measured yet.", MS // 10,
                 60 * SECOND, group=group, field="upstream.ewma_default_ns", backend_key="ewma_default"),
         Setting("ewma_decay", Duration(), "Time in which a latency peak loses 63 % of its weight.", MS, HOUR,
@@ -225,7 +260,7 @@ def _logs() -> tuple[Setting, ...]:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    *_addresses(), *_timeouts(), *_limits(), *_balancing(), *_headers(), *_workers(), *_logs()
+    *_addresses(), *_timeouts(), *_limits(), *_http2(), *_balancing(), *_headers(), *_workers(), *_logs()
 )  # fmt: skip
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 BY_VARIABLE = {setting.variable: setting for setting in SETTINGS}

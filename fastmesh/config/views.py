@@ -95,7 +95,7 @@ def _route(route: Any) -> dict[str, Any]:
     path_key = {"exact": "path", "prefix": "path_prefix"}.get(route.path_kind)
     lists = {name: getattr(route, name) or None for name in ("hosts", "methods", "headers", "listeners")}
     path = {path_key: route.path} if path_key else {}
-    return {"name": route.name, "backend": route.backend} | lists | path | _local("retry", "route_key", route)
+    return {"name": route.name, "backend": route.backend} | lists | path | _local("exchange", "route_key", route)
 
 
 def _masked(config: Config) -> Config:

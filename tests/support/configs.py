@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from fastmesh.config.addresses import AdminAddress, Endpoints, Listen
 from fastmesh.config.logs import LOG_FIELDS, LogFormat, LogWords
-from fastmesh.config.matching import METHODS
-from fastmesh.config.model import LOG_LEVELS, Address, Endpoint, HeaderMatch, Listener, Log
+from fastmesh.config.matching import METHODS, GrpcStatuses
+from fastmesh.config.model import GRPC_STATUSES, LOG_LEVELS, Address, Endpoint, HeaderMatch, Listener, Log
 from fastmesh.config.settings import SETTINGS
 from fastmesh.config.values import NS, Choice, Duration, Integer, Key, Pattern, Pseudonym, Size, Switch
 
@@ -112,6 +112,9 @@ def values(key: Key) -> st.SearchStrategy[Any]:
         Choice: st.sampled_from(key.choices) if key.choices else st.nothing(),
         LogFormat: st.sampled_from(["off", "json", "combined"]) | _templates(),
         LogWords: st.builds(Log, st.sampled_from(LOG_LEVELS), st.booleans()),
+        GrpcStatuses: st.sets(st.sampled_from(range(1, 17))).map(
+            lambda numbers: tuple(GRPC_STATUSES[number] for number in sorted(numbers))
+        ),
         Listen: LISTENERS,
         Endpoints: ENDPOINTS,
         AdminAddress: st.none() | ADMIN_ADDRESSES,
@@ -188,6 +191,8 @@ def _routes(draw: st.DrawFn, name: str, backends: list[str], listeners: list[str
         "headers": headers,
         "listeners": st.lists(st.sampled_from(listeners), min_size=1, max_size=3, unique=True),
         "retry_connect": st.integers(0, 10),
+        "retry_grpc": st.lists(st.integers(1, 16) | st.sampled_from(GRPC_STATUSES[1:]), max_size=4),
+        "grpc_web": st.booleans(),
     }
     route |= draw(st.fixed_dictionaries({}, optional=optional))
     route["path" if draw(st.booleans()) else "path_prefix"] = f"/{index}" + draw(URL_PATHS)

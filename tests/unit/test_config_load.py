@@ -195,10 +195,15 @@ def test_items_take_what_they_do_not_say_from_the_settings(tmp_path: Path) -> No
     file = {
         "connect_timeout": "3s",
         "upstream_idle_timeout": "9s",
+        "upstream_protocol": "http2",
+        "retry_grpc": [14, "aborted"],
         "request_timeout": "20s",
-        "backends": [{"name": "a", "endpoints": ["a:1"], "idle_timeout": 1}, {"name": "b", "endpoints": "b:1"}],
+        "backends": [
+            {"name": "a", "endpoints": ["a:1"], "idle_timeout": 1, "protocol": "http1", "max_streams": 9},
+            {"name": "b", "endpoints": "b:1", "ping_interval": "5m"},
+        ],
         "routes": [
-            {"name": "a", "backend": "a", "path": "/a", "request_timeout": "off"},
+            {"name": "a", "backend": "a", "path": "/a", "request_timeout": "off", "grpc_web": True, "retry_grpc": []},
             {"name": "b", "backend": "b"},
         ],
     }
@@ -206,7 +211,12 @@ def test_items_take_what_they_do_not_say_from_the_settings(tmp_path: Path) -> No
     a, b = (config.backend(name).upstream for name in "ab")
     assert (a.connect_timeout_ns, b.connect_timeout_ns) == (4_000_000_000, 4_000_000_000)
     assert (a.idle_timeout_ns, b.idle_timeout_ns) == (1_000_000_000, 9_000_000_000)
-    assert [route.retry.request_timeout_ns for route in config.routes] == [0, 20_000_000_000]
+    assert [(each.protocol, each.max_streams) for each in (a, b)] == [("http1", 9), ("http2", 100)]
+    assert (a.ping_interval_ns, b.ping_interval_ns) == (0, 300_000_000_000)
+    first, second = (route.exchange for route in config.routes)
+    assert (first.request_timeout_ns, second.request_timeout_ns) == (0, 20_000_000_000)
+    assert (first.grpc_web, second.grpc_web) == (True, False)
+    assert (first.retry_grpc, second.retry_grpc) == ((), ("aborted", "unavailable"))
 
 
 # What is wrong.

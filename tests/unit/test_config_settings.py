@@ -58,6 +58,16 @@ DEFAULTS = {
     "backoff_min": "100ms",
     "backoff_max": "1m",
     "retry_connect": "2",
+    "upstream_protocol": "auto",
+    "upstream_max_streams": "100",
+    "upstream_ping_interval": "off",
+    "upstream_ping_timeout": "10s",
+    "http2_streams": "100",
+    "http2_glitches": "1000",
+    "http2_window": "256KiB",
+    "grpc_timeout": "on",
+    "grpc_web": "off",
+    "retry_grpc": "off",
     "via": "fastmesh",
     "via_response": "off",
     "forwarded": "none",
@@ -81,7 +91,7 @@ def test_default(name: str, text: str) -> None:
 
 def test_names_and_variables_are_unique_and_of_one_style() -> None:
     assert len(BY_NAME) == len(BY_VARIABLE) == len(SETTINGS)
-    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", setting.name) for setting in SETTINGS)
+    assert all(re.fullmatch(r"[a-z][a-z0-9]*(_[a-z]+)*", setting.name) for setting in SETTINGS)
 
 
 @every_setting
@@ -149,10 +159,10 @@ def test_keys_of_items_are_unique_and_documented() -> None:
         assert all(key.doc.endswith(".") for key in keys)
 
 
-def test_upstream_and_retry_settings_stand_in_items_too() -> None:
+def test_upstream_and_exchange_settings_stand_in_items_too() -> None:
     for setting in SETTINGS:
         assert bool(setting.backend_key) == setting.field.startswith("upstream.")
-        assert bool(setting.route_key) == setting.field.startswith("retry.")
+        assert bool(setting.route_key) == setting.field.startswith("exchange.")
 
 
 def _core_constant(path: str, name: str) -> int:
@@ -166,6 +176,10 @@ def _core_constant(path: str, name: str) -> int:
     [
         ("io/state.pxd", "HEAD_BYTES_MAX", BY_NAME["head_bytes"].maximum),
         ("io/state.pxd", "LISTENERS_MAX", LISTENERS_MAX),
+        ("routing/snapshot.pxd", "HTTP2_STREAMS_MAX", BY_NAME["http2_streams"].maximum),
+        ("routing/snapshot.pxd", "HTTP2_STREAMS_MAX", BY_NAME["upstream_max_streams"].maximum),
+        ("routing/snapshot.pxd", "HTTP2_WINDOW_MIN", BY_NAME["http2_window"].minimum),
+        ("routing/snapshot.pxd", "HTTP2_WINDOW_MAX", BY_NAME["http2_window"].maximum),
         ("wire/headers.pxd", "HEADERS_MAX", BY_NAME["fields"].maximum),
         ("bridge.pyx", "WORKERS_MAX", BY_NAME["workers"].maximum),
         ("bridge.pyx", "LOG_RING_MIN", BY_NAME["access_log_ring"].minimum),

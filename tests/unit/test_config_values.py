@@ -43,6 +43,17 @@ S, MS = 1_000_000_000, 1_000_000
         ("pin_cpus", "0", False),
         ("pin_cpus", "false", False),
         ("balancer", "Round_Robin", "round_robin"),
+        ("upstream_protocol", "HTTP2", "http2"),
+        ("upstream_ping_interval", "off", 0),
+        ("upstream_ping_interval", "30s", 30 * S),
+        ("http2_glitches", "off", 0),
+        ("http2_window", "65535", 65535),
+        ("http2_window", "1MiB", 1 << 20),
+        ("grpc_timeout", "off", False),
+        ("retry_grpc", "off", ()),
+        ("retry_grpc", "14", ("unavailable",)),
+        ("retry_grpc", "unavailable,14", ("unavailable",)),
+        ("retry_grpc", " UNAVAILABLE , 1,resource-exhausted", ("cancelled", "resource_exhausted", "unavailable")),
         ("via", "off", ""),
         ("via", "", ""),
         ("via", "edge-1", "edge-1"),
@@ -91,6 +102,33 @@ def test_reads(name: str, text: str, value: object) -> None:
         ("workers", "257"),
         ("pin_cpus", "maybe"),
         ("balancer", "roundrobin"),
+        ("upstream_protocol", "h2"),
+        ("upstream_protocol", "http/2"),
+        ("upstream_max_streams", "0"),
+        ("upstream_max_streams", "1001"),
+        ("upstream_max_streams", "off"),
+        ("upstream_ping_interval", "never"),
+        ("upstream_ping_timeout", "0"),
+        ("upstream_ping_timeout", "off"),
+        ("http2_streams", "0"),
+        ("http2_streams", "1001"),
+        ("http2_glitches", "-1"),
+        ("http2_window", "64k-1"),
+        ("http2_window", "65534"),
+        ("http2_window", "2MiB"),
+        ("http2_window", "off"),
+        ("grpc_timeout", "30s"),
+        ("grpc_web", "text"),
+        ("retry_grpc", ""),
+        ("retry_grpc", "unavailable,"),
+        ("retry_grpc", "unavailable off"),
+        ("retry_grpc", "ok"),
+        ("retry_grpc", "0"),
+        ("retry_grpc", "17"),
+        ("retry_grpc", "-1"),
+        ("retry_grpc", "503"),
+        ("retry_grpc", "1.0"),
+        ("retry_grpc", "١"),
         ("via", "two words"),
         ("via", "x" * 65),
         ("log", "loud"),
@@ -127,6 +165,24 @@ def test_refuses_with_a_rule(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "begins", "ends"),
+    [
+        ("unavailable,unavailible", '"unavailible" must be ', '; did you mean "unavailable"?'),
+        ("14,OK", '"OK" must be a failure\'s number (1 to 16) or name (cancelled, ', "unauthenticated)"),
+        ("99", '"99" must be ', ")"),
+        ("x" * 500, '"xxx', ")"),
+    ],
+)
+def test_a_wrong_grpc_status_is_named_among_right_ones(text: str, begins: str, ends: str) -> None:
+    with pytest.raises(ValueError, match="must be") as caught:
+        BY_NAME["retry_grpc"].parse(text)
+    rule = str(caught.value)
+    assert rule.startswith(begins)
+    assert rule.endswith(ends)
+    assert len(rule) < 500
+
+
+@pytest.mark.parametrize(
     ("name", "raw"),
     [
         ("header_timeout", True),
@@ -146,6 +202,22 @@ def test_refuses_with_a_rule(name: str, text: str) -> None:
         ("pin_cpus", "yes"),
         ("balancer", 1),
         ("balancer", "P2C_EWMA"),
+        ("upstream_protocol", 2),
+        ("upstream_protocol", "HTTP2"),
+        ("http2_streams", "100"),
+        ("http2_window", 65535.0),
+        ("grpc_web", 1),
+        ("retry_grpc", 14),
+        ("retry_grpc", [0]),
+        ("retry_grpc", [17]),
+        ("retry_grpc", [10**400]),
+        ("retry_grpc", [14.0]),
+        ("retry_grpc", [True]),
+        ("retry_grpc", ["ok"]),
+        ("retry_grpc", ["off"]),
+        ("retry_grpc", [["unavailable"]]),
+        ("retry_grpc", [None]),
+        ("retry_grpc", [14] * 257),
         ("log", {"level": "info"}),
         ("via", 5),
         ("listen", [1]),
@@ -175,6 +247,10 @@ def test_refuses_wrong_types_in_a_file(name: str, raw: object) -> None:
         ("pin_cpus", "on", True),
         ("pin_cpus", False, False),
         ("keepalive_requests", "off", 0),
+        ("retry_grpc", [], ()),
+        ("retry_grpc", [14, "internal", "1"], ("cancelled", "internal", "unavailable")),
+        ("retry_grpc", "14,internal", ("internal", "unavailable")),
+        ("retry_grpc", "off", ()),
         ("listen", ["unix:/a", "a:0"], (
             Listener("default", Address("unix", path="/a")), Listener("default-2", Address("name", "a", 0))
         )),

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastmesh.config.model import Address, Backend, Config, Endpoint, HeaderMatch, Listener, Route, Workers
+from fastmesh.config.model import (
+    Address,
+    Backend,
+    Config,
+    Endpoint,
+    Exchange,
+    HeaderMatch,
+    Listener,
+    Policy,
+    Route,
+    Upstream,
+    Workers,
+)
 from fastmesh.publish import METER_OTHER, OTHER, Exhausted, Publication, PublishError, StableIds, listener_keys
 from tests.unit import fake_bridge
 
@@ -193,9 +205,25 @@ def test_equal_addresses_are_told_apart_by_count() -> None:
 def test_defaults_reach_the_core_unchanged(bridge: ModuleType) -> None:
     made = config()
     spec = publish(Publication(made), made, {"b": {"127.0.0.1:9": 1}})
-    for part, whole in ((spec.policy, made.policy), (spec.backends[0], made.upstream), (spec.routes[0], made.retry)):
+    for part, whole in ((spec.policy, made.policy), (spec.backends[0], made.upstream), (spec.routes[0], made.exchange)):
         for name in (field.name for field in fields(whole)):
-            if name not in ("via", "forwarded", "balancer"):
+            if name not in ("via", "forwarded", "balancer", "protocol", "retry_grpc"):
                 assert getattr(part, name) == getattr(whole, name), name
     assert (spec.policy.via, spec.policy.forwarded, spec.policy.access_log) == (b"fastmesh", 0, False)
-    assert spec.backends[0].balancer == 0
+    assert (spec.backends[0].balancer, spec.backends[0].protocol, spec.routes[0].retry_grpc) == (0, 0, 0)
+
+
+def test_words_become_the_numbers_of_the_core(bridge: ModuleType) -> None:
+    exchange = Exchange(retry_grpc=("cancelled", "unavailable", "unauthenticated"), grpc_web=True)
+    upstream = Upstream(balancer="random", protocol="http2", max_streams=7, ping_interval_ns=5)
+    made = config(
+        routes=(Route("r", "b", exchange=exchange),),
+        backends=(Backend("b", (), upstream),),
+        policy=Policy(http2_streams=1, http2_glitches=0, http2_window=65535, grpc_timeout=False),
+    )
+    spec = publish(Publication(made), made, {"b": {}})
+    assert (spec.routes[0].retry_grpc, spec.routes[0].grpc_web) == (1 << 1 | 1 << 14 | 1 << 16, True)
+    backend, policy = spec.backends[0], spec.policy
+    assert (backend.balancer, backend.protocol, backend.max_streams, backend.ping_interval_ns) == (3, 2, 7, 5)
+    assert (policy.http2_streams, policy.http2_glitches, policy.http2_window) == (1, 0, 65535)
+    assert not policy.grpc_timeout
