@@ -134,10 +134,10 @@ def judge_descriptors(config: Config, machine: Machine) -> Iterator[Finding]:
     """fastmesh raises its soft limit to the hard one, so the hard one counts."""
     count = config.workers.count
     fixed = RESERVED_FDS + count * (FDS_PER_WORKER + len(config.listeners))
-    wanted = fixed + count * config.connection_slots
+    wanted = fixed + count * config.sockets
     has = f"the hard limit of open files is {machine.fd_limit}"
     if machine.fd_limit >= wanted:
-        yield Finding("ok", "file descriptors", f"{machine.fd_limit} allowed, at most {wanted} needed")
+        yield Finding("ok", "file descriptors", f"{machine.fd_limit} allowed, {wanted} needed")
     elif machine.fd_limit < fixed + 2 * count:
         yield Finding("error", "file descriptors", f"{has}; not one request could be served, {wanted} are needed")
     else:

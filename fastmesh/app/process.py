@@ -247,16 +247,18 @@ class App:
 
     def _raise_descriptor_limit(self, config: Config) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # Slots that turn out to be sockets rather than streams must not lack descriptors where they may be had.
         wanted = config.workers.count * config.connection_slots + SPARE_FDS
+        needed = config.workers.count * config.sockets + SPARE_FDS
         if soft == resource.RLIM_INFINITY or soft >= wanted:
             return
         allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        if allowed < wanted:
+        if allowed < needed:
             # Who asked for so many is warned; the default is an upper bound that many machines do not grant.
             asked = config.sources.get("max_connections", "default") != "default"
             level: Literal["warning", "info"] = "warning" if asked else "info"
-            self._log(level, "fewer file descriptors than connections", limit=allowed, wanted=wanted)
+            self._log(level, "fewer file descriptors than connections", limit=allowed, wanted=needed)
 
     # taking over a configuration
 

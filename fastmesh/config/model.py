@@ -181,8 +181,8 @@ class Workers:
 
     count: int = 1
     pin: bool = False  # worker i stays on the i-th CPU this process may use
-    connection_slots: int = 0  # client and upstream connections; 0: twice max_connections
-    exchange_slots: int = 0  # requests in flight; 0: max_connections
+    connection_slots: int = 0  # client and upstream connections, and streams; 0: four times max_connections
+    exchange_slots: int = 0  # requests in flight; 0: twice max_connections
     buffers: int = 8192  # of 16 KiB
     large_buffers: int = 64  # of 256 KiB
     endpoint_slots: int = 16384  # endpoints of all backends together
@@ -253,13 +253,18 @@ class Config:
 
     @property
     def connection_slots(self) -> int:
-        """Connections a worker has room for, client and upstream side together."""
-        return self.workers.connection_slots or 2 * self.policy.max_connections
+        """Connections a worker has room for, client and upstream side together; an HTTP/2 stream counts as one."""
+        return self.workers.connection_slots or 4 * self.policy.max_connections
 
     @property
     def exchange_slots(self) -> int:
         """Requests a worker can have in flight."""
-        return self.workers.exchange_slots or self.policy.max_connections
+        return self.workers.exchange_slots or 2 * self.policy.max_connections
+
+    @property
+    def sockets(self) -> int:
+        """Sockets a worker needs when every client connection has one to an endpoint; streams have none."""
+        return min(self.connection_slots, 2 * self.policy.max_connections)
 
     def backend(self, name: str) -> Backend:
         """The backend of that name; KeyError when there is none."""

@@ -219,10 +219,11 @@ def _workers() -> tuple[Setting, ...]:
                 field="workers.count", live=False),
         Setting("pin_cpus", Switch(), "Bind each worker to a CPU of its own.", group=group, field="workers.pin",
                 live=False),
-        Setting("connection_slots", Integer("connections"), "Room for connections of both sides, per worker; off: "
-                "twice `max_connections`.", 2, 4_000_000, True, group=group, field="workers.connection_slots",
-                live=False),
-        Setting("exchange_slots", Integer("requests"), "Requests in flight, per worker; off: `max_connections`.",
+        Setting("connection_slots", Integer("connections"), "Room for connections of both sides and HTTP/2 streams, "
+                "per worker; off: four times `max_connections`.", 2, 4_000_000, True, group=group,
+                field="workers.connection_slots", live=False),
+        Setting("exchange_slots", Integer("requests"), "Requests in flight, per worker; off: twice "
+                "`max_connections`.",
                 1, 4_000_000, True, group=group, field="workers.exchange_slots", live=False),
         Setting("buffers", Integer("16 KiB buffers"), "Buffers for bytes on their way, per worker; memory is used only "
                 "once they are.", 16, 1_000_000, group=group, field="workers.buffers", live=False),

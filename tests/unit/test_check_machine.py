@@ -45,7 +45,7 @@ def test_platform(machine: Machine, level: str) -> None:
 @pytest.mark.parametrize(
     ("limit", "level", "text"),
     [
-        (20073, "ok", "20073 allowed, at most 20073 needed"),
+        (20073, "ok", "20073 allowed, 20073 needed"),
         (20072, "warning", "FASTMESH_MAX_CONNECTIONS=9999"),
         (1024, "warning", "enough for 475 connections per worker"),
         (75, "warning", "FASTMESH_MAX_CONNECTIONS=1"),
@@ -55,6 +55,14 @@ def test_platform(machine: Machine, level: str) -> None:
 def test_descriptors(limit: int, level: str, text: str) -> None:
     finding = one(check.judge_descriptors(config(), MACHINE._replace(fd_limit=limit)))
     assert (finding.level, text in finding.text) == (level, True), finding
+
+
+def test_slots_for_streams_need_no_descriptors() -> None:
+    """Nor are more descriptors than slots needed."""
+    machine = MACHINE._replace(fd_limit=20073)
+    assert one(check.judge_descriptors(config(connection_slots="400000"), machine)).level == "ok"
+    fewer = MACHINE._replace(fd_limit=10074)
+    assert one(check.judge_descriptors(config(connection_slots="10001"), fewer)).level == "ok"
 
 
 @pytest.mark.parametrize("limit", [75, 500, 1024, 20072])

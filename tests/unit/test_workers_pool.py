@@ -200,5 +200,5 @@ def test_sizes_and_pins_come_from_the_configuration(monkeypatch: pytest.MonkeyPa
     assert [(spec.number, spec.cpu, spec.buffers, spec.meter_blocks) for spec in specs] == [
         (0, 2, 100, 9), (1, 7, 100, 9), (2, 2, 100, 9),
     ]  # fmt: skip
-    assert specs[0].connections == 20000
+    assert (specs[0].connections, specs[0].exchanges) == (40000, 20000)
     assert worker_specs(Config())[0].cpu == -1
