@@ -26,4 +26,5 @@ Framing = enum_of("http1_types.pxd", "Framing")
 Flag = enum_of("http1_types.pxd", "Http1Flag")
 FieldId = enum_of("headers.pxd", "FieldId")
 Edit = enum_of("http1_write.pxd", "EditFlag")
-OK, AGAIN, BAD, LIMIT, FULL = 0, -1, -4, -5, -3
+Policy = enum_of("hpack.pxd", "HpackPolicy")
+OK, AGAIN, BAD, LIMIT, FULL, CLOSED = 0, -1, -4, -5, -3, -6

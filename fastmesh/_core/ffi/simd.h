@@ -24,6 +24,7 @@
 FM_INLINE uint16_t fm_load_u16(const uint8_t *p) { uint16_t v; memcpy(&v, p, 2); return v; }
 FM_INLINE uint32_t fm_load_u32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return v; }
 FM_INLINE uint64_t fm_load_u64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
+FM_INLINE uint64_t fm_load_be64(const uint8_t *p) { return __builtin_bswap64(fm_load_u64(p)); }
 FM_INLINE unsigned fm_ctz64(uint64_t v) { return (unsigned)__builtin_ctzll(v); }
 
 /* The two bit sets the head parser walks: bytes that end or break a line, and colons. Bit i stands for byte i. */

@@ -21,6 +21,7 @@ cdef extern from "simd.h" nogil:
     uint16_t fm_load_u16(const uint8_t* p) noexcept
     uint32_t fm_load_u32(const uint8_t* p) noexcept
     uint64_t fm_load_u64(const uint8_t* p) noexcept
+    uint64_t fm_load_be64(const uint8_t* p) noexcept    # the first byte is the highest
     unsigned int fm_ctz64(uint64_t v) noexcept          # v != 0
     fm_marks fm_marks64(const uint8_t* p) noexcept      # of 64 bytes
     fm_marks fm_marks_few(const uint8_t* p, size_t n) noexcept  # n < 64
