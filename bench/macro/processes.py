@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.macro import http2
+from bench.macro.peer import HTTP1, HTTP2
+
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 STOP_SECONDS = 10.0
 
@@ -95,7 +98,8 @@ class Process:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError, IndexError):
-                    if int(_stat_fields(entry / "stat")[3]) == self.pid:
+                    fields = _stat_fields(entry / "stat")
+                    if int(fields[3]) == self.pid and fields[0] != "Z":
                         found.append(int(entry.name))
         return found
 
@@ -124,23 +128,31 @@ class Process:
     def said(self) -> str:
         return self.log.read_text(errors="replace")[-2000:]
 
-    def wait_ready(self, port: int, path: str = "/", within_s: float = 30, host: str = "127.0.0.1") -> float:
+    def wait_ready(self, port: int, path: str = "/", within_s: float = 30, host: str = "127.0.0.1",
+                   protocol: str = HTTP1) -> float:
         """Seconds from exec to the first 200 on the port. Raises RuntimeError when it ends or takes too long."""
+        answered = http2.answers_200 if protocol == HTTP2 else answers_200
         deadline = self.begun_s + within_s
         while time.perf_counter() < deadline:
             if self.popen.poll() is not None:
                 raise RuntimeError(f"{self.command[0]} ended with {self.popen.returncode}:\n{self.said()}")
-            if answers_200(port, path, host):
+            if answered(port, path, host):
                 return time.perf_counter() - self.begun_s
             time.sleep(0.0005)
         raise RuntimeError(f"{self.command[0]} did not answer in {within_s:.0f} s:\n{self.said()}")
 
     def stop(self) -> None:
-        """Asks, waits, insists; returns when the session's processes are gone."""
+        """Asks, waits, insists; returns when the session's processes are gone.
+
+        Some end before their workers do, and a worker under callgrind has its profile still to write.
+        """
+        deadline = time.monotonic() + STOP_SECONDS
         if self.popen.poll() is None:
             self.popen.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.popen.wait(STOP_SECONDS)
+        while self.pids() and time.monotonic() < deadline:
+            time.sleep(0.01)
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
