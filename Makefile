@@ -6,7 +6,7 @@
 #   make check    linters, types, and the rules of the core (tools/check_*), the generated C without a warning
 #   make asan     the suite on a build with AddressSanitizer and UBSan
 #   make fuzz     every fuzz target for FUZZ_SECONDS
-#   make bench    the benchmark against nginx, HAProxy, Envoy and a bare forwarder (bench/README.md)
+#   make bench    the benchmark against nginx, HAProxy, nghttpx, Envoy and a bare forwarder (bench/README.md)
 #   make micro    nanoseconds per operation of the core's parts, beside httptools
 #   make build    the core, in place
 #   make wheel    a manylinux wheel in dist/

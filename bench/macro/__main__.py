@@ -10,6 +10,7 @@ from bench.macro import results
 from bench.macro.card import ROOT, card
 from bench.macro.measures import MEASURES, Bench, Row
 from bench.macro.measures.instructions import per_request
+from bench.macro.peer import OVER_HTTP1, OVER_HTTP2
 from bench.macro.processes import Cores
 from bench.report import markdown
 
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
 def profile(arguments: argparse.Namespace) -> None:
     """Instructions per request, by function."""
     bench = Bench(chosen_peers(arguments.peer), 1, 1, Cores.of_this_machine())
-    costs = per_request(bench, arguments.peer)
+    costs = per_request(bench, arguments.peer, OVER_HTTP2 if arguments.http2 else OVER_HTTP1, arguments.streams)
     total = sum(costs.values())
     print(f"{total:9.1f}  all")
     for function, cost in sorted(costs.items(), key=lambda item: -item[1]):
@@ -90,6 +91,8 @@ def main() -> None:
     running.set_defaults(call=run)
     profiling = commands.add_parser("profile", help="where a peer's instructions go, by function")
     profiling.add_argument("peer")
+    profiling.add_argument("--http2", action="store_true", help="over HTTP/2 on both sides")
+    profiling.add_argument("--streams", type=int, default=1, help="of each of its connections")
     profiling.set_defaults(call=profile)
     reporting = commands.add_parser("report", help="Markdown of results files")
     reporting.add_argument("files", nargs="+", type=Path)

@@ -39,5 +39,6 @@ def card(chosen: dict[str, Peer]) -> dict[str, object]:
         "machine": platform.machine(),
         "python": platform.python_version(),
         "wrk": subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split("\n")[0],
+        "h2load": subprocess.run(["h2load", "--version"], capture_output=True, text=True, check=False).stdout.strip(),
         "peers": {name: peer.version() for name, peer in chosen.items()},
     }

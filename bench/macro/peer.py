@@ -8,6 +8,11 @@ from typing import Protocol
 
 from bench.macro import peers
 
+HTTP1, HTTP2 = "http/1.1", "h2"
+Protocols = tuple[str, str]  # of the client, of the upstream
+OVER_HTTP1: Protocols = (HTTP1, HTTP1)
+OVER_HTTP2: Protocols = (HTTP2, HTTP2)
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -17,8 +22,9 @@ class Setup:
     endpoints: tuple[str, ...]  # host:port
     work: Path  # a directory of its own, for configs and logs
     host: str = "127.0.0.1"
+    protocols: Protocols = OVER_HTTP1  # one of the peer's PROTOCOLS; HTTP/2 is cleartext by prior knowledge
     routes: int = 1  # more: /route/I/ for I from 1 goes to the same endpoints, / too
-    balancer: str = ""  # one of the peer's `balancers`; empty: its first
+    balancer: str = ""  # one of the peer's BALANCERS; empty: its first
     workers: int = 1
     spin: bool = False  # a thread of the proxy's scripting language computes without pause, where it has one
 
@@ -33,7 +39,7 @@ class Peer(Protocol):
     """A module in bench/macro/peers."""
 
     NAME: str
-    PROTOCOLS: tuple[str, ...]
+    PROTOCOLS: tuple[Protocols, ...]
     BALANCERS: tuple[str, ...]
 
     def version(self) -> str:

@@ -1,5 +1,5 @@
-"""The one upstream of every measure: nginx with one worker. Answers of a few sizes; /upload reads a body to its
-end, /slow waits two seconds.
+"""The one upstream of every measure with HTTP/1 behind the proxy: nginx with one worker. Answers of a few
+sizes; /upload reads a body to its end, /slow waits two seconds.
 
 The echo module (part of Debian's nginx-light) is for /upload: nginx itself answers before the body's end and closes.
 """

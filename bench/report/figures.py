@@ -108,7 +108,7 @@ def bar_figure(
 def _panel_name(name: str, value: Any) -> str:
     said = f"{value:,}" if isinstance(value, int) else str(value)
     name = name[:-1] if value == 1 else name
-    return {"size": said, "direction": said, "mtu": f"MTU {value}"}.get(name, f"{said} {name}")
+    return {"size": said, "direction": said, "translation": said, "mtu": f"MTU {value}"}.get(name, f"{said} {name}")
 
 
 def balance(rows: list[Row]) -> Figure:
@@ -235,6 +235,11 @@ DRAWN: dict[str, Callable[[list[Row], str], Figure]] = {
     "bodies": lambda rows, title: bar_figure(rows, "cpu_us", title, style.microseconds, ("size", "direction")),
     "veth": lambda rows, title: bar_figure(rows, "cpu_us", title, style.microseconds, ("mtu", "size", "direction")),
     "workers": lambda rows, title: bar_figure(rows, "cpu_us", title, style.microseconds, ("workers",)),
+    "h2": lambda rows, title: bar_figure(rows, "cpu_us", title, style.microseconds, ("streams",)),
+    "h2-bridge": lambda rows, title: bar_figure(rows, "cpu_us", title, style.microseconds, ("translation",)),
+    "grpc": lambda rows, title: bar_figure(rows, "cpu_us", title, style.microseconds, ("streams",)),
+    "h2-bulk": lambda rows, title: bar_figure(rows, "cpu_us", title, style.microseconds, ("direction",)),
+    "h2-instructions": lambda rows, title: bar_figure(rows, "user_instructions", title, style.number, ("streams",)),
     "instructions": lambda rows, title: bar_figure(rows, "user_instructions", title, style.number),
     "idle": lambda rows, title: bar_figure(rows, "rss_mb", title, lambda mb: f"{mb:.1f} MB"),
     "start": lambda rows, title: bar_figure(rows, "ready_ms", title, lambda ms: f"{ms:.0f} ms", ("routes",)),
@@ -251,7 +256,7 @@ DRAWN: dict[str, Callable[[list[Row], str], Figure]] = {
 KEY = "Bars: median; thin line: lowest to highest; ×: beside fastmesh."
 KEY_CPU = "Dark: user time, light: system time; thin line: lowest to highest; ×: beside fastmesh."
 KEYS = {
-    **dict.fromkeys(("cpu", "close", "bodies", "veth", "workers"), KEY_CPU),
+    **dict.fromkeys(("cpu", "close", "bodies", "veth", "workers", "h2", "h2-bridge", "grpc", "h2-bulk"), KEY_CPU),
     **dict.fromkeys(("endpoints", "routes"), "Medians."),
     "latency": "Every request of every round, from the time it was due.",
 }

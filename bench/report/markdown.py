@@ -21,6 +21,11 @@ TITLES = {
     "routes": "CPU per request against the number of routes",
     "workers": "CPU per request against the number of workers, on one processor",
     "active": "Memory of a connection whose request waits for its upstream",
+    "h2": "CPU per request over HTTP/2 on both sides, connections x streams, 100-byte body",
+    "h2-bridge": "CPU per request between HTTP/1 and HTTP/2, 50 connections, 100-byte body",
+    "grpc": "CPU per unary gRPC call, connections x streams, 100-byte messages",
+    "h2-bulk": "A body of 1 GB in one HTTP/2 stream",
+    "h2-instructions": "User instructions per request over HTTP/2, connections x streams",
     "balance": "Answers within 1 s at 1,000 a second, 11 endpoints, one of them slow for half of the run",
 }
 # The column that is compared between peers.
@@ -28,15 +33,20 @@ MAIN = {
     "idle": "rss_mb",
     "start": "ready_ms",
     "instructions": "user_instructions",
+    "h2-instructions": "user_instructions",
+    "h2-bulk": "gb_per_cpu_s",
     "latency": "p99_us",
     "spin": "p99_us",
     "connections": "idle_bytes",
     "active": "active_bytes",
     "balance": "success_percent",
 }
-VARIED = ("mtu", "size", "direction", "rate", "spinning", "endpoints", "routes", "workers", "balancer")
+VARIED = (
+    "mtu", "size", "direction", "streams", "translation", "rate", "spinning", "endpoints", "routes", "workers",
+    "balancer",
+)  # fmt: skip
 HIDDEN = {"measure", "peer", "round", "requests", "histogram_us", *VARIED}
-BASES = ("floor", "nginx", "haproxy", "envoy")
+BASES = ("floor", "nginx", "haproxy", "nghttpx", "envoy")
 
 
 def _number(value: float) -> str:

@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 OURS = "fastmesh"
 COLOURS = {
     OURS: "#d81e5b", "floor": "#8a94a3", "direct": "#b9c0ca", "nginx": "#1f9d72", "haproxy": "#2f6fb5",
-    "envoy": "#8257b8", "linkerd": "#d9902f",
+    "envoy": "#8257b8", "nghttpx": "#14818f", "linkerd": "#d9902f",
 }  # fmt: skip
 SPARE = "#5b6470"
 INK, FAINT, GRID = "#1f2630", "#6b7480", "#e6e9ee"

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from bench.load.origin import SLOW_S, Slowness
-from bench.macro import peer, results
+from bench.macro import h2load, nghttpd, peer, results
 from bench.macro.client import Latency
+from bench.macro.measures import MEASURES, Bench
 from bench.macro.measures.instructions import by_function
 from bench.macro.measures.scale import addresses
-from bench.macro.peer import Setup
-from bench.macro.processes import Cpu
+from bench.macro.peer import HTTP1, HTTP2, OVER_HTTP1, OVER_HTTP2, Setup
+from bench.macro.processes import Cores, Cpu
 from bench.report.markdown import ratio, table
 
 
@@ -90,14 +91,101 @@ def test_one_endpoint_is_slow_between_two_times_after_the_first_request() -> Non
     assert slowness.delay_s(0, 1030.0) < 0.3
 
 
-@pytest.mark.parametrize("name", ["nginx", "haproxy", "fastmesh"])
+@pytest.mark.parametrize("name", ["nginx", "haproxy", "nghttpx", "fastmesh"])
 def test_a_peer_s_config_names_what_the_setup_asks_for(name: str, tmp_path: Path) -> None:
     chosen = peer.load()[name]
     endpoints = ("127.0.0.1:9001", "127.0.0.2:9001")
     launch = chosen.launch(Setup(4143, endpoints, tmp_path, routes=3, balancer=chosen.BALANCERS[-1]))
     assert launch is not None
     (config,) = (path.read_text() for path in tmp_path.iterdir())
-    said = config + " ".join(launch.environment.values())
+    said = (config + " ".join(launch.environment.values())).replace(",9001", ":9001")  # as nghttpx writes a port
     for wanted in (*endpoints, "4143", chosen.BALANCERS[-1], "/route/1", "/route/2"):
         assert wanted in said
     assert "/route/3" not in said
+
+
+def config_of(name: str, protocols: peer.Protocols, work: Path) -> str:
+    work.mkdir()
+    assert peer.load()[name].launch(Setup(4143, ("127.0.0.1:9001",), work, protocols=protocols))
+    (config,) = (path.read_text() for path in work.iterdir())
+    return config
+
+
+HTTP2_SAID = {
+    "haproxy": ("backlog 4096 proto h2", "127.0.0.1:9001 proto h2"),
+    "envoy": ('"codec_type": "HTTP2"', '"http2_protocol_options": {}'),
+    "nghttpx": ("", "127.0.0.1,9001;/;proto=h2"),  # its client's side goes by what comes
+    "nginx": ("4143 backlog=4096 http2;", ""),
+}
+
+
+@pytest.mark.parametrize("name", HTTP2_SAID)
+def test_a_peer_s_config_says_http2_on_the_side_where_it_is_wanted_and_on_no_other(name: str, tmp_path: Path) -> None:
+    if name == "envoy":
+        pytest.importorskip("envoy", reason="of the bench extra")
+    for protocols in peer.load()[name].PROTOCOLS:
+        config = config_of(name, protocols, tmp_path / "-".join(protocols).replace("/", ""))
+        for said, protocol in zip(HTTP2_SAID[name], protocols, strict=True):
+            assert not said or (said in config) == (protocol == HTTP2), (protocols, config)
+
+
+def test_a_measure_takes_only_peers_that_can_speak_what_it_needs() -> None:
+    known = peer.load()
+    bench = Bench(known, 1, 1, Cores(0, 1))
+    assert "nghttpx" not in bench.speaking(OVER_HTTP1).peers
+    assert "nginx" not in bench.speaking(OVER_HTTP2).peers
+    assert "nginx" in bench.speaking((HTTP2, HTTP1)).peers
+    assert {"direct", "floor", "haproxy", "nghttpx", "envoy"} <= set(bench.speaking(OVER_HTTP2).peers)
+    assert list(MEASURES["idle"](Bench({"nghttpx": known["nghttpx"]}, 0, 1, Cores(0, 1)))) == []
+    assert "direct" not in bench.speaking((HTTP1, HTTP2)).peers
+
+
+H2LOAD = """\
+finished in 1.00s, 219140.00 req/s, 26.96MB/s
+requests: 219140 total, 219240 started, 219140 done, 219140 succeeded, 0 failed, 0 errored, 0 timeout
+status codes: 219140 2xx, 0 3xx, 0 4xx, 0 5xx
+traffic: 26.96MB (28270560) total, 2.30MB (2411610) headers (space savings 93.75%), 20.90MB (21914000) data
+                     min         max         mean         sd        +/- sd
+time for request:       28us      9.78ms       429us       625us    96.52%
+time for connect:       60us       151us       111us        28us    60.00%
+"""
+
+
+def test_what_h2load_says_is_read() -> None:
+    load = h2load.parsed(H2LOAD)
+    assert (load.requests, load.seconds, load.body_bytes) == (219140, 1.0, 21914000)
+    assert load.mean_ms == pytest.approx(0.429)
+    assert load.per_second == pytest.approx(219140)
+    assert h2load.parsed(H2LOAD.replace("finished in 1.00s", "finished in 6.95ms")).seconds == pytest.approx(0.00695)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("0 failed", "1 failed"),
+        ("0 errored", "3 errored"),
+        ("0 timeout", "2 timeout"),
+        ("219140 2xx, 0 3xx", "219139 2xx, 1 3xx"),
+        ("0 4xx", "7 4xx"),
+        ("0 5xx", "1 5xx"),
+        ("219140 done", "0 done"),
+        ("requests:", "asked:"),
+        ("finished in 1.00s", "finished in ever"),
+    ],
+)
+def test_a_load_of_h2load_with_a_failed_answer_is_refused(good: str, bad: str) -> None:
+    assert good in H2LOAD
+    with pytest.raises(RuntimeError):
+        h2load.parsed(H2LOAD.replace(good, bad))
+
+
+@pytest.mark.parametrize(("size", "whole"), [(100, True), (101, False), (99, False)])
+def test_answers_of_another_size_are_refused(size: int, whole: bool) -> None:
+    load = h2load.parsed(H2LOAD)
+    assert load.of_size(size, in_flight=100) == whole
+    assert h2load.parsed(H2LOAD.replace("(21914000)", "(21914700)")).of_size(100, in_flight=100)
+
+
+def test_the_call_s_message_is_length_prefixed() -> None:
+    assert nghttpd.MESSAGE[0] == 0
+    assert int.from_bytes(nghttpd.MESSAGE[1:5], "big") == len(nghttpd.MESSAGE) - 5

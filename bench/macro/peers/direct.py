@@ -1,9 +1,9 @@
 """No proxy: what client and upstream do alone."""
 
-from bench.macro.peer import Launch, Setup
+from bench.macro.peer import OVER_HTTP1, OVER_HTTP2, Launch, Setup
 
 NAME = "direct"
-PROTOCOLS = ("http/1.1",)
+PROTOCOLS = (OVER_HTTP1, OVER_HTTP2)
 BALANCERS = ("",)
 
 

@@ -5,10 +5,10 @@ import json
 import subprocess
 from pathlib import Path
 
-from bench.macro.peer import Launch, Setup
+from bench.macro.peer import HTTP1, HTTP2, OVER_HTTP1, OVER_HTTP2, Launch, Setup
 
 NAME = "envoy"
-PROTOCOLS = ("http/1.1", "h2")
+PROTOCOLS = (OVER_HTTP1, OVER_HTTP2, (HTTP1, HTTP2), (HTTP2, HTTP1))
 BALANCERS = ("LEAST_REQUEST", "ROUND_ROBIN", "RANDOM")
 
 MANY = 1_000_000_000
@@ -34,6 +34,7 @@ def _manager(setup: Setup) -> dict[str, object]:
     return {
         "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",
+        "codec_type": "HTTP2" if setup.protocols[0] == HTTP2 else "AUTO",
         "generate_request_id": False,
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
         "http_filters": [
@@ -55,11 +56,18 @@ def _cluster(setup: Setup) -> dict[str, object]:
         {"endpoint": {"address": _address(host, int(port))}}
         for host, _, port in (endpoint.rpartition(":") for endpoint in setup.endpoints)
     ]
+    upstream = "http2_protocol_options" if setup.protocols[1] == HTTP2 else "http_protocol_options"
     return {
         "name": "backend",
         "type": "STATIC",
         "connect_timeout": "5s",
         "lb_policy": setup.balancer or BALANCERS[0],
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": f"{TYPES}.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {upstream: {}},
+            }
+        },
         "circuit_breakers": {"thresholds": [{"priority": "DEFAULT", **lifted}]},
         "load_assignment": {"cluster_name": "backend", "endpoints": [{"lb_endpoints": endpoints}]},
     }

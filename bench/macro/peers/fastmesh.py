@@ -4,11 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.macro.peer import Launch, Setup
+from bench.macro.peer import OVER_HTTP1, Launch, Setup
 from bench.macro.processes import free_port
 
 NAME = "fastmesh"
-PROTOCOLS = ("http/1.1",)
+PROTOCOLS = (OVER_HTTP1,)
 BALANCERS = ("p2c_ewma", "least_request", "round_robin", "random")
 
 ROOT = Path(__file__).parents[3]

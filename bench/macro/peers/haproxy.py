@@ -1,17 +1,21 @@
-"""HAProxy: one thread, upstream connections shared by all clients (http-reuse always), balance random."""
+"""HAProxy: one thread, upstream connections shared by all clients (http-reuse always), balance random.
+
+HTTP/2 with windows of 1 MiB, for long bodies; its own 64 KiB would have it wait for window updates.
+"""
 
 import subprocess
 
-from bench.macro.peer import Launch, Setup
+from bench.macro.peer import HTTP1, HTTP2, OVER_HTTP1, OVER_HTTP2, Launch, Setup
 
 NAME = "haproxy"
-PROTOCOLS = ("http/1.1", "h2")
+PROTOCOLS = (OVER_HTTP1, OVER_HTTP2, (HTTP1, HTTP2), (HTTP2, HTTP1))
 BALANCERS = ("random", "roundrobin", "leastconn")
 
 CONFIG = """\
 global
   nbthread {workers}
   maxconn 8000
+  tune.h2.initial-window-size 1048576
 defaults
   mode http
   timeout connect 5s
@@ -20,7 +24,7 @@ defaults
   timeout http-keep-alive 300s
   no log
 frontend front
-  bind {host}:{listen} backlog 4096
+  bind {host}:{listen} backlog 4096{downstream}
   {routes}
   default_backend backend
 backend backend
@@ -36,7 +40,8 @@ def version() -> str:
 
 
 def launch(setup: Setup) -> Launch | None:
-    servers = (f"server s{i} {endpoint}" for i, endpoint in enumerate(setup.endpoints))
+    downstream, upstream = (" proto h2" if protocol == HTTP2 else "" for protocol in setup.protocols)
+    servers = (f"server s{i} {endpoint}{upstream}" for i, endpoint in enumerate(setup.endpoints))
     routes = (f"use_backend backend if {{ path_beg /route/{i}/ }}" for i in range(1, setup.routes))
     config = setup.work / "haproxy.cfg"
     config.write_text(
@@ -44,6 +49,7 @@ def launch(setup: Setup) -> Launch | None:
             workers=setup.workers,
             host=setup.host,
             listen=setup.listen,
+            downstream=downstream,
             balancer=setup.balancer or BALANCERS[0],
             servers="\n  ".join(servers),
             routes="\n  ".join(routes),

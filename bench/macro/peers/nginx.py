@@ -1,11 +1,14 @@
-"""nginx: one worker, keep-alive to the upstream over HTTP/1.1, no access log, bodies streamed and never in a file."""
+"""nginx: one worker, keep-alive to the upstream over HTTP/1.1, no access log, bodies streamed and never in a file.
+
+Its HTTP/2 is the client's side only.
+"""
 
 import subprocess
 
-from bench.macro.peer import Launch, Setup
+from bench.macro.peer import HTTP1, HTTP2, OVER_HTTP1, Launch, Setup
 
 NAME = "nginx"
-PROTOCOLS = ("http/1.1",)
+PROTOCOLS = (OVER_HTTP1, (HTTP2, HTTP1))
 BALANCERS = ("round_robin", "least_conn", "random two least_conn")
 
 CONFIG = """\
@@ -40,7 +43,7 @@ http {{
     keepalive_timeout 300;
   }}
   server {{
-    listen {host}:{listen} backlog=4096{reuseport};
+    listen {host}:{listen} backlog=4096{reuseport}{http2};
     location / {{ proxy_pass http://backend; }}
     {routes}
   }}
@@ -64,6 +67,7 @@ def launch(setup: Setup) -> Launch | None:
             workers=setup.workers,
             room=max(4096, 3 * len(setup.endpoints)),
             reuseport=" reuseport" if setup.workers > 1 else "",
+            http2=" http2" if setup.protocols[0] == HTTP2 else "",
             balancer=balancer,
             servers="\n    ".join(f"server {endpoint};" for endpoint in setup.endpoints),
             keepalive=max(256, 2 * len(setup.endpoints)),
