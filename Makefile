@@ -7,6 +7,7 @@
 #   make asan     the suite on a build with AddressSanitizer and UBSan
 #   make fuzz     every fuzz target for FUZZ_SECONDS
 #   make bench    the benchmark against nginx, HAProxy, nghttpx, Envoy and a bare forwarder (bench/README.md)
+#   make conformance  grpc-go's, connectconformance's and net/http's peers, direct and through fastmesh (needs Go)
 #   make micro    nanoseconds per operation of the core's parts, beside httptools
 #   make build    the core, in place
 #   make wheel    a manylinux wheel in dist/
@@ -18,6 +19,7 @@ PY := .venv/bin/python
 FUZZ_SECONDS ?= 60
 TESTS ?=
 BENCH ?=
+CONFORMANCE ?=
 MICRO ?=
 BUILD_LOCK ?= build/.lock
 CHECKS := check-ruff check-layers check-nogil check-warnings check-types
@@ -25,7 +27,7 @@ export PYTHON
 
 SETUP = mkdir -p build && flock $(BUILD_LOCK) env
 
-.PHONY: run test check $(CHECKS) asan fuzz bench micro build probes wheel clean
+.PHONY: run test check $(CHECKS) asan fuzz conformance bench micro build probes wheel clean
 
 build: .venv/.has-build
 	@$(SETUP) $(PY) setup.py -q build_ext --inplace
@@ -64,6 +66,9 @@ asan: .venv/.has-test
 fuzz: .venv/.has-fuzz
 	$(PY) -m tools.fuzz --seconds $(FUZZ_SECONDS)
 
+conformance: .venv/.has-conformance build
+	$(PY) -m tools.conformance $(CONFORMANCE)
+
 bench: .venv/.has-bench build
 	$(PY) -m bench.macro run $(BENCH)
 
@@ -83,6 +88,6 @@ clean:
 .venv/.has-%: pyproject.toml tools/need tools/requirements.py
 	@tools/need build $(filter-out build check wheel,$*)
 	@test -x $(PY) || $(PYTHON) -m venv .venv
-	@$(PY) tools/requirements.py $(filter-out build fuzz,$*) | \
+	@$(PY) tools/requirements.py $(filter-out build fuzz conformance,$*) | \
 		$(PY) -m pip install -q --disable-pip-version-check -r /dev/stdin
 	@touch $@

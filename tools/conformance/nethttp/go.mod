@@ -1,0 +1,3 @@
+module fastmesh/conformance/nethttp
+
+go 1.24
