@@ -17,6 +17,8 @@ cdef void text_digits(Text* t, u64 value, u32 digits) noexcept nogil
 cdef void text_ms(Text* t, i64 ns) noexcept nogil
 # A network-order IPv4 or IPv6 address as text (RFC 5952 as inet_ntop writes it).
 cdef void text_ip(Text* t, u8 family, const u8* address) noexcept nogil
+# The other way: whether p[0 .. n) is such a text (no leading zeros in IPv4, no zone in IPv6); 4 or 16 bytes to out.
+cdef bint ip_parse(u8 family, const u8* p, size_t n, u8* out) noexcept nogil
 # Any bytes inside a double-quoted string: style 0 writes \xNN for what is not printable (combined log format), style 1 JSON.
 cdef void text_quoted(Text* t, const u8* data, size_t n, u8 style) noexcept nogil
 # IMF-fixdate of a realtime clock: "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 5.6.7), 29 bytes.

@@ -1,6 +1,6 @@
 from libc.string cimport memcpy, strlen
 
-from fastmesh._core.ffi.linux cimport AF_INET, AF_INET6, INET6_ADDRSTRLEN, inet_ntop
+from fastmesh._core.ffi.linux cimport AF_INET, AF_INET6, INET6_ADDRSTRLEN, inet_ntop, inet_pton
 
 cdef const char* HEX = "0123456789abcdef"
 cdef const char* DAYS = "ThuFriSatSunMonTueWed"
@@ -81,6 +81,15 @@ cdef void text_ip(Text* t, u8 family, const u8* address) noexcept nogil:
         text_str(t, "unix")
     elif inet_ntop(family, address, out, INET6_ADDRSTRLEN) != NULL:
         text_str(t, out)
+
+
+cdef bint ip_parse(u8 family, const u8* p, size_t n, u8* out) noexcept nogil:
+    cdef char[64] text
+    if n >= INET6_ADDRSTRLEN or (family != AF_INET and family != AF_INET6):
+        return False
+    memcpy(text, p, n)
+    text[n] = 0
+    return strlen(text) == n and inet_pton(family, text, out) == 1
 
 
 cdef void text_escape(Text* t, u8 byte, u8 style) noexcept nogil:

@@ -56,6 +56,7 @@ cdef extern from "sys.h" nogil:
         unsigned short ss_family
 
     const char* inet_ntop(int family, const void* address, char* out, unsigned int n) noexcept
+    int inet_pton(int family, const char* text, void* out) noexcept
     unsigned short ntohs(unsigned short n) noexcept
 
     long sys_recv(int fd, void* p, size_t n) noexcept
