@@ -8,7 +8,7 @@ cdef enum:
     HPACK_ENTRIES = 128             # 4096 / 32
     HPACK_TEXT_BYTES = 8192         # twice the table: entries stay in one piece, and are moved to the front now and then
     HPACK_SLOTS = 256               # of each of the encoder's two indices
-    HPACK_SEEN = 64                 # fields the encoder remembers to have written as literals
+    HPACK_SEEN = 64                 # literals the encoder remembers
     HPACK_NO_UPDATE = 0x7FFFFFFF
 
 ctypedef struct HpackEntry:
@@ -40,7 +40,8 @@ ctypedef struct HpackEncoder:
     HpackTable table
     u8 slots[HPACK_SLOTS]           # private
     u8 name_slots[HPACK_SLOTS]      # private
-    u16 seen[HPACK_SEEN]            # private: a part of the hash of what was a literal last
+    u16 seen[HPACK_SEEN]            # private: a part of the hash of each of the last literals, a ring
+    u32 seen_at                     # private: how many there were
 
 # One field as the decoder gives it. The pointers hold until the next call on the same decoder, or until the block or the
 # space they may point into changes.

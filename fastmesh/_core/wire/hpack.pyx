@@ -402,6 +402,7 @@ cdef void hpack_encoder_init(HpackEncoder* e) noexcept nogil:
     memset(e.slots, 0, sizeof(e.slots))
     memset(e.name_slots, 0, sizeof(e.name_slots))
     memset(e.seen, 0, sizeof(e.seen))
+    e.seen_at = 0
 
 
 cdef void hpack_encoder_limit(HpackEncoder* e, u32 size) noexcept nogil:
@@ -493,19 +494,21 @@ cdef void encoder_insert(HpackEncoder* e, u32 hashed, u32 name_hash, const u8* n
         e.name_slots[name_hash % HPACK_SLOTS] = place
 
 
-# Whether a field goes into the table: when it is at most half as large as that, and was a literal before. No list of names
-# would know what repeats: a gRPC client's :path and a second's `date` do, a trace's id does not. The memory is a few
-# fields that share slots, so what comes round only after many others is not put in either, where it would drive out the
-# rest and be gone before its turn. A connection of one request pays for no entry.
-cdef inline bint worth_entry(HpackEncoder* e, u32 hashed, u32 name_len, u32 value_len) noexcept nogil:
-    cdef u16* seen = &e.seen[(hashed >> 8) % HPACK_SEEN]
-    cdef u16 mark = <u16>(hashed >> 16)
+# Whether a field goes into the table: when it is at most half as large as that, and was among the last HPACK_SEEN
+# literals. No list of names would know what repeats: a gRPC client's :path and a second's `date` do, a trace's id does
+# not. And what comes round only after many others is not put in either: it would drive out the rest and be gone before
+# its turn. A connection of one request pays for no entry.
+cdef bint worth_entry(HpackEncoder* e, u32 hashed, u32 name_len, u32 value_len) noexcept nogil:
+    cdef u16 mark = <u16>(hashed >> 16), hits = 0
+    cdef u32 i
     if <u64>name_len + value_len + ENTRY_OVERHEAD > e.table.size_max / 2:
         return False
-    if seen[0] == mark:
-        return True
-    seen[0] = mark
-    return False
+    for i in range(<u32>HPACK_SEEN):     # without a way out, so that it compiles into vectors
+        hits |= <u16>(e.seen[i] == mark)
+    if hits == 0:
+        e.seen[e.seen_at % HPACK_SEEN] = mark
+        e.seen_at += 1
+    return hits != 0
 
 
 # Whether a field is worth guessing (RFC 7541 7.1.3): the clients of a proxy share its upstream connections' tables.
