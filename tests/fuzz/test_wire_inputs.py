@@ -4,21 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.probe.wire_fuzz import TARGETS, run
+from tests.probe import wire2_fuzz, wire_fuzz
 
 SEEDS = Path(__file__).resolve().parents[1] / "corpus" / "fuzz"
+RUN = {target: probe.run for probe in (wire_fuzz, wire2_fuzz) for target in probe.TARGETS}
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", RUN)
 def test_known_inputs(target: str) -> None:
     inputs = sorted((SEEDS / target).iterdir())
     assert inputs
-    broken = {path.name: law for path in inputs if (law := run(target, path.read_bytes()))}
+    broken = {path.name: law for path in inputs if (law := RUN[target](target, path.read_bytes()))}
     assert not broken
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", RUN)
 def test_every_cut_of_known_inputs(target: str) -> None:
     for path in sorted((SEEDS / target).iterdir()):
         data = path.read_bytes()
-        assert not [cut for cut in range(len(data)) if run(target, data[:cut])], path.name
+        assert not [cut for cut in range(len(data)) if RUN[target](target, data[:cut])], path.name
