@@ -24,7 +24,7 @@ TITLES = {
     "h2": "CPU per request over HTTP/2 on both sides, connections x streams, 100-byte body",
     "h2-bridge": "CPU per request between HTTP/1 and HTTP/2, 50 connections, 100-byte body",
     "grpc": "CPU per unary gRPC call, connections x streams, 100-byte messages",
-    "h2-bulk": "A body of 1 GB in one HTTP/2 stream",
+    "h2-bulk": "CPU of a body of 1 GiB in one HTTP/2 stream, by direction",
     "h2-instructions": "User instructions per request over HTTP/2, connections x streams",
     "balance": "Answers within 1 s at 1,000 a second, 11 endpoints, one of them slow for half of the run",
 }

@@ -13,7 +13,7 @@ from bench.macro.measures.instructions import by_function
 from bench.macro.measures.scale import addresses
 from bench.macro.peer import HTTP1, HTTP2, OVER_HTTP1, OVER_HTTP2, Setup
 from bench.macro.processes import Cores, Cpu
-from bench.report.markdown import ratio, table
+from bench.report.markdown import TITLES, ratio, table
 
 
 def test_processor_time_is_split_as_the_tick_saw_it_and_exact_in_sum() -> None:
@@ -138,6 +138,10 @@ def test_a_measure_takes_only_peers_that_can_speak_what_it_needs() -> None:
     assert {"direct", "floor", "haproxy", "nghttpx", "envoy"} <= set(bench.speaking(OVER_HTTP2).peers)
     assert list(MEASURES["idle"](Bench({"nghttpx": known["nghttpx"]}, 0, 1, Cores(0, 1)))) == []
     assert "direct" not in bench.speaking((HTTP1, HTTP2)).peers
+
+
+def test_every_measure_has_a_title() -> None:
+    assert set(MEASURES) == set(TITLES)
 
 
 H2LOAD = """\

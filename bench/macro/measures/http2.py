@@ -85,7 +85,7 @@ def grpc(bench: Bench) -> Iterator[Row]:
 
 
 def bulk(bench: Bench) -> Iterator[Row]:
-    """A body of 1 GB in one stream, down in the response and up in the request."""
+    """A body of 1 GiB in one stream, down in the response and up in the request."""
     with stage(bench, OVER_HTTP2) as here:
         sent = here.work / "upstream" / "files" / nghttpd.BULK[1:]
         loads = [
