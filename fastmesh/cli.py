@@ -48,9 +48,30 @@ def _parser() -> "argparse.ArgumentParser":
     form.add_argument("--json", dest="form", action="store_const", const="json", help="as JSON")
     form.add_argument("--markdown", dest="form", action="store_const", const="markdown", help="the documentation page")
     env.set_defaults(command=_env)
+    _add_redirect(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=_version)
     return parser
+
+
+def _add_redirect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    import argparse
+
+    from fastmesh.config.redirect import add_options
+
+    about = "bring this machine's TCP connections to fastmesh by rules of the kernel"
+    redirect = commands.add_parser("redirect", help=about, description=about, epilog="Every option is a variable too: "
+                                   "--outbound-port is FASTMESH_REDIRECT_OUTBOUND_PORT.")  # fmt: skip
+    actions = redirect.add_subparsers(title="actions", required=True, metavar="ACTION", dest="action")
+    shared = argparse.ArgumentParser(add_help=False)
+    add_options(shared)
+    actions.add_parser("plan", parents=[shared], help="print the rules")
+    apply = actions.add_parser("apply", parents=[shared], help="put the rules in place of those that are there")
+    apply.add_argument("--dry-run", action="store_true", help="only print what would be done now")
+    show = actions.add_parser("show", parents=[shared], help="what is intercepted now")
+    show.add_argument("--json", action="store_true", help="as JSON")
+    actions.add_parser("remove", parents=[shared], help="remove every rule of fastmesh")
+    redirect.set_defaults(command=_redirect)
 
 
 def _run(options: "argparse.Namespace | None", environ: Mapping[str, str]) -> int:
@@ -69,6 +90,20 @@ def _env(options: "argparse.Namespace", environ: Mapping[str, str]) -> int:
     from fastmesh.config.render import print_env
 
     return print_env(environ, options.form or "table")
+
+
+def _redirect(options: "argparse.Namespace", environ: Mapping[str, str]) -> int:
+    from fastmesh import redirect
+    from fastmesh.config.redirect import BY_OPTION
+
+    given = {name: text for name in BY_OPTION if (text := getattr(options, name)) is not None}
+    if options.action == "plan":
+        return redirect.plan(environ, given)
+    if options.action == "apply":
+        return redirect.apply(environ, given, options.dry_run)
+    if options.action == "show":
+        return redirect.show(environ, given, options.json)
+    return redirect.remove(environ, given)
 
 
 def _version(options: "argparse.Namespace", environ: Mapping[str, str]) -> int:

@@ -23,6 +23,7 @@ LEVELS = {
     "cli": 4,
     "app": 3,
     "check": 3,
+    "redirect": 3,
     "publish": 2,
     "workers": 2,
     "discovery": 2,

@@ -31,11 +31,11 @@ class ConfigError(Exception):
         super().__init__(report(self.problems))
 
 
-def report(problems: Iterable[Problem]) -> str:
+def report(problems: Iterable[Problem], where: str = "in the configuration") -> str:
     """The readable report of one refusal: a title and two lines per problem."""
     listed = tuple(problems)
     count = "1 problem" if len(listed) == 1 else f"{len(listed)} problems"
-    return "\n".join([f"fastmesh: {count} in the configuration", *(problem.text for problem in listed)])
+    return "\n".join([f"fastmesh: {count} {where}", *(problem.text for problem in listed)])
 
 
 def shown(value: object, secret: bool = False) -> str:

@@ -130,13 +130,24 @@ def _variables(reader: Reader, environ: Mapping[str, str]) -> dict[str, str]:
         if setting is not None:
             if text or setting.empty:
                 found[setting.name] = text
-        elif not _is_foreign(variable, text):
+        elif not is_foreign(variable, text) and not _is_of_redirect(reader, variable, text):
             rule = "must be the name of a setting (fastmesh env lists them)" + nearest(variable, BY_VARIABLE)
             reader.problem(Place(variable, ENVIRONMENT), text, rule)
     return found
 
 
-def _is_foreign(variable: str, text: str) -> bool:
+def _is_of_redirect(reader: Reader, variable: str, text: str) -> bool:
+    """Whether it is meant for `fastmesh redirect`; a misspelt one is noted here, with the names of that command."""
+    if not variable.startswith("FASTMESH_REDIRECT_"):
+        return False
+    from fastmesh.config.redirect import misspelt  # only where interception is configured beside the proxy
+
+    reader.problems += misspelt(variable, text)
+    return True
+
+
+def is_foreign(variable: str, text: str) -> bool:
+    """Whether a variable FASTMESH_... is none of ours: of the build, or made by Kubernetes."""
     if variable in _BUILD_VARIABLES:
         return True
     if not _SERVICE_VARIABLE.fullmatch(variable):
