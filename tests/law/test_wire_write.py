@@ -30,6 +30,7 @@ def edits(draw: st.DrawFn) -> dict[str, Any]:
         "https": draw(st.booleans()),
         "max_forwards": draw(st.integers(0, 255)),
         "host": draw(st.sampled_from([None, b"10.0.0.1:9000"])),
+        "received_http2": draw(st.booleans()),
     }
 
 
@@ -60,7 +61,7 @@ def wanted_dropped(flags: int, new_host: bool) -> set[bytes]:
     rules = (
         (Edit.EDIT_DROP_CODING, {b"transfer-encoding", b"trailer"}), (Edit.EDIT_DROP_LENGTH, {b"content-length"}),
         (Edit.EDIT_DROP_EXPECT, {b"expect"}), (Edit.EDIT_MAX_FORWARDS, {b"max-forwards"}),
-        (Edit.EDIT_XFF, {b"x-forwarded-for"}),
+        (Edit.EDIT_XFF, {b"x-forwarded-for"}), (Edit.EDIT_CHUNKED, {b"transfer-encoding", b"content-length"}),
     )  # fmt: skip
     for flag, dropped in rules:
         names |= dropped if flags & flag else set()
@@ -126,10 +127,12 @@ def wanted_head(kind: str, data: bytes, verdict: Verdict, edit: dict[str, Any]) 
     if kind == "response" and edit["date"] and b"date" not in names:
         out.append(b"Date: " + DATE)
     if edit["via"]:
-        out.append(b"Via: 1.%d %s" % (head["minor"], edit["via"]))
+        out.append(b"Via: %s %s" % (b"2.0" if edit["received_http2"] else b"1.%d" % head["minor"], edit["via"]))
     if flags & Edit.EDIT_MAX_FORWARDS:
         out.append(b"Max-Forwards: %d" % edit["max_forwards"])
-    out += wanted_forwarding(lines, edit) + wanted_connection(data, head, flags)
+    out += wanted_forwarding(lines, edit)
+    out += [b"Transfer-Encoding: chunked"] if flags & Edit.EDIT_CHUNKED else []
+    out += wanted_connection(data, head, flags)
     return b"\r\n".join(out) + b"\r\n\r\n"
 
 

@@ -107,7 +107,7 @@ cdef class Parser:
         return http1_response_framing(self.head, <u8>method)
 
     def write(self, size_t room=1 << 18, int flags=0, via=None, client=None, date=None, bint https=False,
-              int max_forwards=0, host=None, size_t out_at=0):
+              int max_forwards=0, host=None, size_t out_at=0, bint received_http2=False):
         """The last fed message written again with an edit: bytes, or the Status. out_at: where to, else on the heap."""
         cdef HeadEdit edit
         cdef i64 n
@@ -128,6 +128,7 @@ cdef class Parser:
             edit.host_len = <u32>len(host)
         edit.https = https
         edit.max_forwards = <u8>max_forwards
+        edit.received_http2 = received_http2
         out = <u8*>out_at if out_at else <u8*>malloc(room if room else 1)
         if self.kind == 0:
             n = http1_request_write(out, room, self.head, copy, &edit)

@@ -1,88 +1,24 @@
-from libc.string cimport memcmp, memcpy, strlen
-from fastmesh._core.base.status cimport FULL
-from fastmesh._core.base.types cimport u8, u16, u32, u64, i64
+from fastmesh._core.base.types cimport u8, u16, u32, i64
 from fastmesh._core.ffi.simd cimport fm_reason_text, fm_reasons
-from fastmesh._core.wire.headers cimport (
-    FIELD_CONTENT_LENGTH, FIELD_DATE, FIELD_EXPECT, FIELD_FORWARDED, FIELD_HOST, FIELD_MAX_FORWARDS, FIELD_TRAILER,
-    FIELD_TRANSFER_ENCODING, FIELD_UPGRADE, FIELD_X_FORWARDED_FOR, FIELD_X_FORWARDED_PROTO, Field,
+from fastmesh._core.wire.edit cimport (
+    DATE_BYTES, EDIT_CHUNKED, EDIT_CLOSE, EDIT_FORWARDED, EDIT_KEEP_ALIVE, EDIT_MAX_FORWARDS, EDIT_TE_TRAILERS,
+    EDIT_UPGRADE, EDIT_XFF, XFF_CHAIN, XFF_PROTO, HeadEdit, edit_drops, edit_flags, is_h2c, put_forwarded, put_xff,
+    via_version,
 )
+from fastmesh._core.wire.headers cimport FIELD_EXPECT, FIELD_HOST, Field
 from fastmesh._core.wire.http1_head cimport (
-    HEAD_DROPS, HEAD_HAS_DATE, HEAD_UPGRADE, METHOD_OPTIONS, TARGET_ABSOLUTE, TARGET_AUTHORITY, TARGET_ORIGIN,
-    Http1Head,
+    HEAD_DROPS, HEAD_HAS_DATE, METHOD_OPTIONS, TARGET_ABSOLUTE, Http1Head,
 )
-from fastmesh._core.wire.http1_write cimport (
-    EDIT_CLOSE, EDIT_DROP_CODING, EDIT_DROP_EXPECT, EDIT_DROP_LENGTH, EDIT_FORWARDED, EDIT_KEEP_ALIVE,
-    EDIT_MAX_FORWARDS, EDIT_TE_TRAILERS, EDIT_UPGRADE, EDIT_XFF, EDIT_XFF_REPLACE, HeadEdit,
-)
-from fastmesh._core.wire.token cimport is_word, list_next
+from fastmesh._core.wire.out cimport Out, out_init, put, put_number, put_text, written
+from fastmesh._core.wire.token cimport list_next
 
 cdef enum:
-    DATE_BYTES = 29         # IMF-fixdate (RFC 9110 5.6.7)
     CONNECTION_EDITS = EDIT_CLOSE | EDIT_KEEP_ALIVE | EDIT_UPGRADE | EDIT_TE_TRAILERS
-    ADDING_EDITS = CONNECTION_EDITS | EDIT_MAX_FORWARDS | EDIT_FORWARDED | EDIT_XFF
-
-# Where bytes go. Once something did not fit, nothing more is written and full stays set.
-ctypedef struct Out:
-    u8* p
-    u8* end
-    bint full
-
-
-cdef inline void put(Out* out, const u8* text, size_t n) noexcept nogil:
-    if n > <size_t>(out.end - out.p) or out.full:
-        out.full = True
-        return
-    memcpy(out.p, text, n)
-    out.p += n
-
-
-cdef inline void put_text(Out* out, const char* text) noexcept nogil:
-    put(out, <const u8*>text, strlen(text))
-
-
-cdef void put_number(Out* out, u64 value) noexcept nogil:
-    cdef u8 digits[20]
-    cdef size_t at = 20
-    while True:
-        at -= 1
-        digits[at] = <u8>(0x30 + value % 10)
-        value //= 10
-        if value == 0:
-            break
-    put(out, digits + at, 20 - at)
-
-
-cdef inline i64 written(const Out* out, const u8* start) noexcept nogil:
-    return FULL if out.full else <i64>(out.p - start)
-
-
-cdef inline void out_init(Out* out, u8* start, size_t room) noexcept nogil:
-    out.p = start
-    out.end = start + room
-    out.full = False
+    ADDING_EDITS = CONNECTION_EDITS | EDIT_MAX_FORWARDS | EDIT_FORWARDED | EDIT_XFF | EDIT_CHUNKED
 
 
 cdef inline size_t fields_start(const Http1Head* head) noexcept nogil:
     return head.line_off + head.line_bytes
-
-
-cdef inline u32 bits_if(u32 flags, u32 all_of, u32 bits) noexcept nogil:
-    """bits when every one of those flags is set, else none; as arithmetic, for -O3 makes a maze of such branches."""
-    return bits & (<u32>0 - <u32>((flags & all_of) == all_of))
-
-
-cdef inline u32 edit_drops(u32 flags, bint new_host) noexcept nogil:
-    """Bit per FieldId that the edit leaves out or writes anew."""
-    return (
-        bits_if(flags, EDIT_DROP_CODING, 1 << FIELD_TRANSFER_ENCODING | 1 << FIELD_TRAILER)
-        | bits_if(flags, EDIT_DROP_LENGTH, 1 << FIELD_CONTENT_LENGTH)
-        | bits_if(flags, EDIT_DROP_EXPECT, 1 << FIELD_EXPECT)
-        | bits_if(flags, EDIT_MAX_FORWARDS, 1 << FIELD_MAX_FORWARDS)
-        | bits_if(flags, EDIT_XFF, 1 << FIELD_X_FORWARDED_FOR)
-        | bits_if(flags, EDIT_XFF | EDIT_XFF_REPLACE, 1 << FIELD_X_FORWARDED_PROTO)
-        | bits_if(flags, EDIT_FORWARDED | EDIT_XFF_REPLACE, 1 << FIELD_FORWARDED)
-        | <u32>new_host << FIELD_HOST
-    )
 
 
 cdef void put_fields(Out* out, const Http1Head* head, const u8* data, u32 drops) noexcept nogil:
@@ -119,11 +55,6 @@ cdef void put_connection(Out* out, u32 flags) noexcept nogil:
     put_text(out, b"\r\n")
 
 
-cdef inline bint is_h2c(const u8* p, size_t n) noexcept nogil:
-    """h2c, with or without a version."""
-    return is_word(p, 3 if n > 3 and p[3] == 0x2F else n, b"h2c")
-
-
 cdef void put_upgrade(Out* out, const Http1Head* head, const u8* data) noexcept nogil:
     """Upgrade without h2c, which would end at this hop."""
     cdef const u8* value = data + head.upgrade_off
@@ -140,51 +71,26 @@ cdef void put_upgrade(Out* out, const Http1Head* head, const u8* data) noexcept 
     put_text(out, b"\r\n")
 
 
-cdef void put_forwarded(Out* out, const HeadEdit* edit) noexcept nogil:
-    """One element as a line of its own (RFC 7239 4); an IPv6 address in brackets and quotes (6)."""
-    cdef bint v6 = False
-    cdef u32 i
-    for i in range(edit.client_len):
-        v6 |= edit.client[i] == 0x3A
-    put_text(out, b'Forwarded: for="[' if v6 else b"Forwarded: for=")
-    if edit.client_len:
-        put(out, edit.client, edit.client_len)
-    else:
-        put_text(out, b"unknown")
-    if v6:
-        put_text(out, b']"')
-    put_text(out, b";proto=https\r\n" if edit.https else b";proto=http\r\n")
-
-
-cdef void put_xff(Out* out, const Http1Head* head, const u8* data, const HeadEdit* edit) noexcept nogil:
-    """What came, and the client, as one line: many receivers read only one. Without a client address, what came."""
-    cdef const Field* field
-    cdef bint more = False, proto = False
-    cdef u16 i
-    for i in range(head.nfields):
-        field = &head.fields[i]
-        if edit.flags & EDIT_XFF_REPLACE or field.drop:
-            continue
-        proto |= field.id == FIELD_X_FORWARDED_PROTO
-        if field.id == FIELD_X_FORWARDED_FOR and field.value_len:
-            put_text(out, b", " if more else b"X-Forwarded-For: ")
-            put(out, data + field.value_off, field.value_len)
-            more = True
-    if edit.client_len:
-        put_text(out, b", " if more else b"X-Forwarded-For: ")
-        put(out, edit.client, edit.client_len)
-        more = True
-    if more:
+cdef void put_forwarding(Out* out, const Http1Head* head, const u8* data, const HeadEdit* edit) noexcept nogil:
+    cdef u32 xff
+    if edit.flags & EDIT_FORWARDED:
+        put_text(out, b"Forwarded: ")
+        put_forwarded(out, edit)
         put_text(out, b"\r\n")
-    if not proto:
-        put_text(out, b"X-Forwarded-Proto: https\r\n" if edit.https else b"X-Forwarded-Proto: http\r\n")
+    if edit.flags & EDIT_XFF:
+        xff = put_xff(out, b"X-Forwarded-For: ", head, data, edit)
+        if xff & XFF_CHAIN:
+            put_text(out, b"\r\n")
+        if xff & XFF_PROTO:
+            put_text(out, b"X-Forwarded-Proto: https\r\n" if edit.https else b"X-Forwarded-Proto: http\r\n")
 
 
 cdef void put_additions(Out* out, const Http1Head* head, const u8* data, const HeadEdit* edit) noexcept nogil:
-    """What an edit adds after the fields that stay. Without an upgrade in the head there is none to forward."""
-    cdef u32 flags = edit.flags if head.flags & HEAD_UPGRADE else edit.flags & ~<u32>EDIT_UPGRADE
+    """What an edit adds after the fields that stay."""
+    cdef u32 flags = edit_flags(edit, head)
     if edit.via != NULL and edit.via_len:
-        put_text(out, b"Via: 1.1 " if head.minor else b"Via: 1.0 ")
+        put_text(out, b"Via: ")
+        put_text(out, via_version(edit, head))
         put(out, edit.via, edit.via_len)
         put_text(out, b"\r\n")
     if not flags & ADDING_EDITS:
@@ -193,10 +99,10 @@ cdef void put_additions(Out* out, const Http1Head* head, const u8* data, const H
         put_text(out, b"Max-Forwards: ")
         put_number(out, edit.max_forwards)
         put_text(out, b"\r\n")
-    if flags & EDIT_FORWARDED:
-        put_forwarded(out, edit)
-    if flags & EDIT_XFF:
-        put_xff(out, head, data, edit)
+    if flags & (EDIT_FORWARDED | EDIT_XFF):
+        put_forwarding(out, head, data, edit)
+    if flags & EDIT_CHUNKED:
+        put_text(out, b"Transfer-Encoding: chunked\r\n")
     if flags & EDIT_TE_TRAILERS:
         put_text(out, b"TE: trailers\r\n")
     if flags & EDIT_UPGRADE:
