@@ -17,7 +17,7 @@ MORE, HTTP1, HTTP2, TLS, OPAQUE = Verdict
 MOST = 1024
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HELLO = bytes.fromhex("1603010100010000fc0303")
-TARGET = rb"(?:CONNECT (?=[A-Za-z0-9\-._~!$%&'()*+,;=\[])|(?!CONNECT )[A-Z][A-Z_-]{2,23} (?:/|\*(?= )|(?i:https?://)))"
+TARGET = rb"(?:CONNECT (?=[A-Za-z0-9\-._~!$&'()*+,;=\[])|(?!CONNECT )[A-Z][A-Z_-]{2,23} (?:/|\*(?= )|(?i:https?://)))"
 START = re.compile(TARGET + rb"[^\x00-\x20\x7f]*")
 LINE = re.compile(START.pattern + rb" HTTP/")
 WHOLE = (
@@ -28,7 +28,7 @@ GUARD = Guard(1)
 
 words = st.sampled_from([
     *WHOLE, b"GET", b"CONNECT", b"PRI", b" ", b"/", b"*", b"http://", b" HTTP/", b"\r\n", b"\x16\x03\x01", b"x" * 300,
-    b"\x00", b"%41", b"key", b"-", b"_",
+    b"\x00", b"key", b"-", b"_",
 ])  # fmt: skip
 openings = st.lists(words | st.binary(max_size=3), max_size=6).map(b"".join)
 

@@ -19,6 +19,8 @@ static int plain_token(int b) { return b < 128 && b > 0 && (isalnum(b) || strchr
 static int plain_host(int b) { return b < 128 && b > 0 && (isalnum(b) || strchr("-._~!$&'()*+,;=", b)); }
 static int plain_target(int b) { return b > 0x20 && b < 0x7f && b != '#'; }
 static int plain_ctl(int b) { return b == 0x7f || (b < 0x20 && b != '\t'); }
+static int plain_lower(int b) { return plain_token(b) && !isupper(b); }
+static int plain_text(int b) { return !plain_ctl(b); }
 
 static size_t span(const uint8_t *p, size_t n, int (*is)(int))
 {
@@ -40,10 +42,10 @@ static void fail(const char *what, const uint8_t *p, size_t n)
 /* Mostly bytes of one kind, so that spans are long; some of any kind. */
 static void fill(uint8_t *p, size_t n)
 {
-    static const char *const kinds[] = {"abcXYZ019-.", "abc:-_%?/", "a", "\r\n:\t a", "!#$&'()*+,;=^`|~"};
-    uint32_t kind = draw(6), odd = draw(40) + 1;
+    static const char *const kinds[] = {"abcXYZ019-.", "abc:-_%?/", "a", "\r\n:\t a", "!#$&'()*+,;=^`|~", "abcxyz019-."};
+    uint32_t kind = draw(7), odd = draw(40) + 1;
     for (size_t i = 0; i < n; i++)
-        if (kind == 5 || draw(odd) == 0)
+        if (kind == 6 || draw(odd) == 0)
             p[i] = (uint8_t)draw(256);
         else
             p[i] = (uint8_t)kinds[kind][draw((uint32_t)strlen(kinds[kind]))];
@@ -68,8 +70,27 @@ static void check_spans(const uint8_t *p, size_t room)
         fail("target", p, room);
     if (fm_is_token(p, n, room) != (span(p, n, plain_token) == n))
         fail("token", p, n);
+    if (fm_is_lower_token(p, n, room) != (span(p, n, plain_lower) == n))
+        fail("lower token", p, n);
+    if (fm_has_ctl(p, n, room) != (span(p, n, plain_text) < n))
+        fail("has ctl", p, n);
     if (fm_host_span(p, n, room) != span(p, n, plain_host))
         fail("host", p, n);
+}
+
+static void check_copies(const uint8_t *p, size_t room)
+{
+    size_t n = draw((uint32_t)room + 1), i;
+    uint8_t *to = malloc(n + 15), *exact = malloc(n ? n : 1);
+    if (!to || !exact)
+        exit(2);
+    fm_fold(to, p, n, room);
+    fm_copy(exact, p, n);
+    for (i = 0; i < n; i++)
+        if (to[i] != (p[i] < 128 ? tolower(p[i]) : p[i]) || exact[i] != p[i])
+            fail("copy", p, n);
+    free(to);
+    free(exact);
 }
 
 static void check_names(void)
@@ -98,6 +119,7 @@ int main(void)
         if (n <= 64)
             check_marks(p, n);
         check_spans(p, n);
+        check_copies(p, n);
         free(p);
     }
     printf("%s\n", FM_SIMD ? "vectors" : "plain");

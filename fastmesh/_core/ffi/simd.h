@@ -1,4 +1,4 @@
-/* Byte scans of the HTTP/1 parser: SSE2 on x86_64, NEON on aarch64, plain C elsewhere or with FM_SIMD_SCALAR.
+/* Byte scans of the wire layer: SSE2 on x86_64, NEON on aarch64, plain C elsewhere or with FM_SIMD_SCALAR.
  * Law: no function reads a byte outside what its arguments name, and all three forms give the same answer.
  * AVX2 behind a check of the processor was measured and is not worth it: a head is some ten blocks long, and what 32
  * bytes at a time save (0 to 3% of a browser's head) the call and the check cost. */
@@ -83,6 +83,24 @@ FM_INLINE uint32_t fm_plain16(const uint8_t *p)
     return (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(alpha, decimal), mark));
 }
 
+/* Bit i: byte i is a lower-case letter, a digit, '-' or '.'. */
+FM_INLINE uint32_t fm_lower16(const uint8_t *p)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i alpha = fm_below(_mm_sub_epi8(x, _mm_set1_epi8('a')), 25);
+    __m128i decimal = fm_below(_mm_sub_epi8(x, _mm_set1_epi8('0')), 9);
+    __m128i mark = fm_below(_mm_sub_epi8(x, _mm_set1_epi8('-')), 1);
+    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(alpha, decimal), mark));
+}
+
+/* 16 bytes with their upper-case letters made lower. */
+FM_INLINE void fm_fold16(uint8_t *to, const uint8_t *from)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)from);
+    __m128i upper = fm_below(_mm_sub_epi8(x, _mm_set1_epi8('A')), 25);
+    _mm_storeu_si128((__m128i *)(void *)to, _mm_or_si128(x, _mm_and_si128(upper, _mm_set1_epi8(0x20))));
+}
+
 #elif defined(FM_SIMD_NEON)
 
 FM_INLINE uint64_t fm_mask16(uint8x16_t v)
@@ -118,6 +136,22 @@ FM_INLINE uint32_t fm_plain16(const uint8_t *p)
     uint8x16_t decimal = fm_below(vsubq_u8(x, vdupq_n_u8('0')), 9);
     uint8x16_t mark = fm_below(vsubq_u8(x, vdupq_n_u8('-')), 1);
     return (uint32_t)fm_mask16(vorrq_u8(vorrq_u8(alpha, decimal), mark));
+}
+
+FM_INLINE uint32_t fm_lower16(const uint8_t *p)
+{
+    uint8x16_t x = vld1q_u8(p);
+    uint8x16_t alpha = fm_below(vsubq_u8(x, vdupq_n_u8('a')), 25);
+    uint8x16_t decimal = fm_below(vsubq_u8(x, vdupq_n_u8('0')), 9);
+    uint8x16_t mark = fm_below(vsubq_u8(x, vdupq_n_u8('-')), 1);
+    return (uint32_t)fm_mask16(vorrq_u8(vorrq_u8(alpha, decimal), mark));
+}
+
+FM_INLINE void fm_fold16(uint8_t *to, const uint8_t *from)
+{
+    uint8x16_t x = vld1q_u8(from);
+    uint8x16_t upper = fm_below(vsubq_u8(x, vdupq_n_u8('A')), 25);
+    vst1q_u8(to, vorrq_u8(x, vandq_u8(upper, vdupq_n_u8(0x20))));
 }
 
 #endif
@@ -208,6 +242,90 @@ FM_INLINE int fm_is_token(const uint8_t *p, size_t n, size_t room)
         if (!(fm_class[p[at]] & FM_CLASS_TOKEN))
             return 0;
     return 1;
+}
+
+/* The same for names as HTTP/2 writes them: no upper-case letters (RFC 9113 8.2). */
+FM_INLINE int fm_is_lower_token(const uint8_t *p, size_t n, size_t room)
+{
+    size_t at = 0;
+#if FM_SIMD
+    for (; at < n && at + 16 <= room; at += 16) {
+        size_t left = n - at;
+        uint32_t odd = fm_lower16(p + at) ^ 0xffffu;
+        if (left < 16)
+            odd &= (1u << left) - 1u;
+        for (; odd; odd &= odd - 1) {
+            uint8_t b = p[at + (size_t)__builtin_ctz(odd)];
+            if (!(fm_class[b] & FM_CLASS_TOKEN) || (uint8_t)(b - 'A') < 26)
+                return 0;
+        }
+    }
+#else
+    (void)room;
+#endif
+    for (; at < n; at++)
+        if (!(fm_class[p[at]] & FM_CLASS_TOKEN) || (uint8_t)(p[at] - 'A') < 26)
+            return 0;
+    return 1;
+}
+
+/* Whether one of the n bytes at p is a control byte other than HTAB, or DEL. room: bytes that may be read at p, >= n. */
+FM_INLINE int fm_has_ctl(const uint8_t *p, size_t n, size_t room)
+{
+    size_t at = 0;
+#if FM_SIMD
+    for (; at < n && at + 16 <= room; at += 16) {
+        size_t left = n - at;
+        uint32_t ctl = (uint32_t)fm_marks16(p + at).ctl;
+        if (left < 16)
+            ctl &= (1u << left) - 1u;
+        if (ctl)
+            return 1;
+    }
+#else
+    (void)room;
+#endif
+    for (; at < n; at++)
+        if (fm_is_ctl(p[at]))
+            return 1;
+    return 0;
+}
+
+/* Copies n bytes and makes their upper-case letters lower. room: bytes that may be read at from, >= n; up to 15 bytes
+ * beyond the n may be written at to. */
+FM_INLINE void fm_fold(uint8_t *to, const uint8_t *from, size_t n, size_t room)
+{
+    size_t at = 0;
+#if FM_SIMD
+    for (; at < n && at + 16 <= room; at += 16)
+        fm_fold16(to + at, from + at);
+#else
+    (void)room;
+#endif
+    for (; at < n; at++)
+        to[at] = (uint8_t)((uint8_t)(from[at] - 'A') < 26 ? from[at] | 0x20 : from[at]);
+}
+
+/* memcpy for lengths that are mostly below 64 and never known: no call for those. */
+FM_INLINE void fm_copy(uint8_t *to, const uint8_t *from, size_t n)
+{
+    if (n > 64) {
+        memcpy(to, from, n);
+    } else if (n >= 16) {
+        for (size_t at = 0; at + 16 < n; at += 16)
+            memcpy(to + at, from + at, 16);
+        memcpy(to + n - 16, from + n - 16, 16);
+    } else if (n >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else if (n) {
+        to[0] = from[0];
+        to[n / 2] = from[n / 2];
+        to[n - 1] = from[n - 1];
+    }
 }
 
 /* How many of the n bytes at p may stand in a host before the first that may not, or is '%' ('[' and ':' may not).

@@ -27,5 +27,9 @@ cdef extern from "simd.h" nogil:
     fm_marks fm_marks_few(const uint8_t* p, size_t n) noexcept  # n < 64
     size_t fm_target_span(const uint8_t* p, size_t n, size_t* query) noexcept
     bint fm_is_token(const uint8_t* p, size_t n, size_t room) noexcept
+    bint fm_is_lower_token(const uint8_t* p, size_t n, size_t room) noexcept
+    bint fm_has_ctl(const uint8_t* p, size_t n, size_t room) noexcept
+    void fm_fold(uint8_t* to, const uint8_t* source, size_t n, size_t room) noexcept  # writes up to 15 bytes beyond n
+    void fm_copy(uint8_t* to, const uint8_t* source, size_t n) noexcept
     size_t fm_host_span(const uint8_t* p, size_t n, size_t room) noexcept
     uint8_t fm_field_id(const uint8_t* p, size_t n) noexcept

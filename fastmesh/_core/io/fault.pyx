@@ -4,7 +4,7 @@ from fastmesh._core.wire.http1_head cimport (
     FAULT_HEAD_TOO_LONG, FAULT_HOST, FAULT_HOST_MISMATCH, FAULT_HOST_MISSING, FAULT_HOST_REPEATED,
     FAULT_LENGTH_AND_CODING, FAULT_LINE_TOO_LONG, FAULT_METHOD, FAULT_NONE, FAULT_OBS_FOLD, FAULT_REQUEST_LINE,
     FAULT_STATUS_LINE, FAULT_TARGET, FAULT_TOO_MANY_FIELDS, FAULT_TRAILER, FAULT_UPGRADE, FAULT_VERSION,
-    FAULT_VERSION_UNSUPPORTED,
+    FAULT_VERSION_UNSUPPORTED, FAULT_PSEUDO, FAULT_CONNECTION_FIELD,
 )
 
 cdef enum:
@@ -53,6 +53,8 @@ cdef void build_bodies() noexcept nogil:
     row(FAULT_TOO_MANY_FIELDS, 431, 0, "too_many_fields", "too many header fields")
     row(FAULT_CONNECTION, 400, 0, "bad_connection", "malformed or forbidden Connection option")
     row(FAULT_UPGRADE, 400, 0, "bad_upgrade", "upgrade that cannot be forwarded")
+    row(FAULT_PSEUDO, 400, 0, "bad_pseudo_header", "malformed pseudo-header")
+    row(FAULT_CONNECTION_FIELD, 400, 0, "connection_field", "connection-specific field in HTTP/2")
 
 
 cdef void build_local() noexcept nogil:

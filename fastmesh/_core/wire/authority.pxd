@@ -11,5 +11,9 @@ ctypedef struct Authority:
 
 # Whether p[0 .. n) is one; fills out. room: bytes that may be read at p, >= n.
 cdef bint authority_parse(const u8* p, size_t n, size_t room, Authority* out) noexcept nogil
+# Whether what a Host says names what the target does: same host in any case, same port. default_port: of the scheme;
+# PORT_NONE: CONNECT has none, so a Host without a port claims nothing about it (RFC 9110 9.3.6).
+cdef bint authority_agrees(const u8* target, const Authority* wanted, const u8* host, const Authority* said,
+                           i32 default_port) noexcept nogil
 # RFC 3986 IPv6address, without brackets.
 cdef bint ipv6_valid(const u8* p, size_t n) noexcept nogil

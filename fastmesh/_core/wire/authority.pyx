@@ -1,6 +1,7 @@
 from fastmesh._core.base.types cimport u8, i32
 from fastmesh._core.ffi.simd cimport fm_hex, fm_host_span
 from fastmesh._core.wire.authority cimport PORT_NONE, Authority
+from fastmesh._core.wire.token cimport same_folded
 
 
 cdef bint ipv4_valid(const u8* p, size_t n) noexcept nogil:
@@ -96,3 +97,13 @@ cdef bint authority_parse(const u8* p, size_t n, size_t room, Authority* out) no
         port = port * 10 + (p[i] - 0x30)
     out.port = port
     return port <= 65535
+
+
+cdef bint authority_agrees(const u8* target, const Authority* wanted, const u8* host, const Authority* said,
+                           i32 default_port) noexcept nogil:
+    cdef i32 asked = said.port, named = wanted.port
+    if wanted.host_len != said.host_len or not same_folded(target, host, said.host_len):
+        return False
+    if default_port == PORT_NONE:
+        return asked == PORT_NONE or asked == named
+    return (default_port if asked == PORT_NONE else asked) == (default_port if named == PORT_NONE else named)

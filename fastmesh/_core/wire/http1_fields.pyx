@@ -1,7 +1,7 @@
 from libc.stdint cimport INT64_MAX
 from fastmesh._core.base.types cimport u8, u16, u32, u64
 from fastmesh._core.ffi.simd cimport fm_field_id, fm_is_token
-from fastmesh._core.wire.authority cimport PORT_NONE, Authority, authority_parse
+from fastmesh._core.wire.authority cimport PORT_NONE, Authority, authority_agrees, authority_parse
 from fastmesh._core.wire.headers cimport (
     FIELD_AUTHORIZATION, FIELD_CONNECTION, FIELD_CONTENT_LENGTH, FIELD_CONTENT_TYPE, FIELD_COOKIE, FIELD_DATE,
     FIELD_EXPECT, FIELD_FORWARDED, FIELD_HOST, FIELD_HTTP2_SETTINGS, FIELD_KEEP_ALIVE, FIELD_MAX_FORWARDS,
@@ -49,8 +49,7 @@ cdef inline bint repeated(const FieldFacts* facts, u8 ident) noexcept nogil:
     return (facts.repeated >> ident) & 1
 
 
-cdef inline bint number_parse(const u8* p, size_t n, u64* out) noexcept nogil:
-    """1*DIGIT no larger than 2^63-1."""
+cdef bint number_parse(const u8* p, size_t n, u64* out) noexcept nogil:
     cdef u64 value = 0
     cdef u8 digit
     cdef size_t i
@@ -138,19 +137,17 @@ cdef u8 framing_settle(Http1Head* head, const u8* data, const FieldFacts* facts,
 
 
 cdef bint host_agrees(const Http1Head* head, const u8* data, const u8* host, const Authority* said) noexcept nogil:
-    """Whether a Host value names what the target names: same host, same port after the scheme's default."""
+    """Whether a Host value names what the target names."""
     cdef Authority wanted
     cdef const u8* authority = data + head.authority_off
     cdef int port = 80
     if not authority_parse(authority, head.authority_len, head.authority_len, &wanted):
         return False
-    if wanted.host_len != said.host_len or not same_folded(authority, host, said.host_len):
-        return False
-    if head.form == TARGET_AUTHORITY:  # CONNECT has no default port: a Host without one claims nothing about it
-        return said.port == PORT_NONE or said.port == wanted.port
-    if starts_with(data + head.target_off, head.target_len, b"https"):
+    if head.form == TARGET_AUTHORITY:
+        port = PORT_NONE
+    elif starts_with(data + head.target_off, head.target_len, b"https"):
         port = 443
-    return (port if said.port == PORT_NONE else said.port) == (port if wanted.port == PORT_NONE else wanted.port)
+    return authority_agrees(authority, &wanted, host, said, port)
 
 
 cdef u8 host_settle(Http1Head* head, const u8* data, const FieldFacts* facts) noexcept nogil:

@@ -71,6 +71,8 @@ cdef enum Http1Fault:
     FAULT_TOO_MANY_FIELDS        # (431)
     FAULT_CONNECTION             # malformed Connection, or it names a field it must not (Host, Content-Length, ...)
     FAULT_UPGRADE                # an upgrade that cannot be forwarded safely (malformed, or with a request body)
+    FAULT_PSEUDO                 # HTTP/2: a pseudo-header missing, repeated, unknown or misplaced (RFC 9113 8.3)
+    FAULT_CONNECTION_FIELD       # HTTP/2: a connection-specific field, or TE other than trailers (RFC 9113 8.2.2)
 
 ctypedef struct Http1Limits:
     u32 head_bytes          # start line, fields and the empty line together; default 65536

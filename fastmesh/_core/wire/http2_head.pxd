@@ -1,11 +1,14 @@
-# Header blocks of HTTP/2 as HTTP/1.1 heads, and back (RFC 9113 8). A block becomes the text of the HTTP/1.1 head that means
-# the same, which http1_head then reads: what that grammar refuses is refused here too, and routing, edits and logs know one
-# form of a head.
-# Law: a block that is refused was still read to its end, so that the table stays in step; write then read == identity.
-from fastmesh._core.base.types cimport u8, u16, u32, u64, i64
-from fastmesh._core.wire.hpack cimport HpackDecoder, HpackEncoder
-from fastmesh._core.wire.http1_types cimport Http1Head
-from fastmesh._core.wire.http1_write cimport HeadEdit
+# Header blocks of HTTP/2 as HTTP/1.1 heads (RFC 9113 8; http2_write has the way back). A block becomes the text of the
+# HTTP/1.1 head that means the same, which http1_head then reads: what that grammar refuses is refused here too, and
+# routing, edits and logs know one form of a head.
+# Law: the text of a block that is OK is lawful to http1_head; a block that is refused was still read to its end, so that
+# the table stays in step; write then read == identity.
+from fastmesh._core.base.types cimport u8, u16, u32
+from fastmesh._core.wire.hpack cimport HpackDecoder
+from fastmesh._core.wire.http2_write cimport (
+    block_request_write, block_response_write, block_tunnels, block_trailers_write,
+)
+from fastmesh._core.wire.websocket cimport websocket_accept
 
 cdef enum BlockKind:
     BLOCK_REQUEST = 0
@@ -21,29 +24,25 @@ cdef enum BlockFlag:
 
 ctypedef struct BlockLimits:
     u32 list_bytes          # header list size (RFC 9113 6.5.2: names, values and 32 each); over it LIMIT
-    u32 fields              # over it LIMIT
+    u32 fields              # field lines of the text, at most HEADERS_MAX; over it LIMIT. Cookies count as one
 
 # What became of a block.
 ctypedef struct HeadBlock:
     u32 off                 # where the text begins in out
     u32 n                   # its bytes, the empty line included
-    u32 flags               # BlockFlag
+    u32 flags               # BlockFlag; of a block that is not OK, as far as it was understood
     u16 status              # responses
     u8 fault                # Http1Fault after BAD or LIMIT: why the message is malformed
 
-# Reads a whole block into out (room >= 64 KiB more than limits.list_bytes; the text need not begin at its start).
+# Reads a whole block into out: one half is for the text, the other is where Huffman text is undone. room >= 64 KiB, and
+# for every lawful list to fit 64 KiB and twice limits.list_bytes; what does not fit is LIMIT.
+# extended: :protocol is lawful (we sent SETTINGS_ENABLE_CONNECT_PROTOCOL).
 # OK: the head's text is out[off .. off + n). BAD: malformed (RFC 9113 8.1.1): a stream error. LIMIT: over a limit (431).
 # CLOSED: the block cannot be decoded: COMPRESSION_ERROR, the connection ends.
+#
+# The text of a request: its request line in origin form (authority form for CONNECT), Host from :authority, the fields
+# with cookies joined (RFC 9113 8.2.3). Host next to an agreeing :authority is left out; its absence with it is refused,
+# and so are schemes other than http and https: their targets are in HTTP/1 too. Of a response: the registered reason
+# phrase. Of trailers: field lines and the empty line.
 cdef int block_read(HpackDecoder* d, const u8* block, size_t n, u8 kind, bint extended, u8* out, size_t room,
                     const BlockLimits* limits, HeadBlock* result) noexcept nogil
-# Writes a parsed HTTP/1.1 head (of either origin, with its bytes at data) and an edit as a block: bytes, or FULL.
-# Fields that the edit or their `drop` leaves out stay out, and so does whatever HTTP/2 forbids (RFC 9113 8.2.2).
-# scheme_https: for :scheme. A request with an upgrade the edit forwards becomes an extended CONNECT.
-cdef i64 block_request_write(HpackEncoder* e, u8* out, size_t room, const Http1Head* head, const u8* data,
-                             const HeadEdit* edit) noexcept nogil
-cdef i64 block_response_write(HpackEncoder* e, u8* out, size_t room, const Http1Head* head, const u8* data,
-                              const HeadEdit* edit) noexcept nogil
-# A trailer section (parsed by http1_trailers_parse) without dropped fields.
-cdef i64 block_trailers_write(HpackEncoder* e, u8* out, size_t room, const Http1Head* head, const u8* data) noexcept nogil
-# Sec-WebSocket-Accept of a key (RFC 6455 4.2.2): 28 bytes. For upgrades that cross HTTP/2, where there is none.
-cdef void websocket_accept(const u8* key, size_t n, u8* out) noexcept nogil

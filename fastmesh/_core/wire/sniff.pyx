@@ -43,7 +43,7 @@ cdef int target_begins(const u8* p, size_t n, bint connect) noexcept nogil:
     if n == 0:
         return AGAIN
     if connect:
-        return OK if fm_class[p[0]] & FM_CLASS_HOST or p[0] == 0x25 or p[0] == 0x5B else BAD
+        return OK if fm_class[p[0]] & FM_CLASS_HOST or p[0] == 0x5B else BAD
     if p[0] == 0x2F:
         return OK
     if p[0] == 0x2A:
