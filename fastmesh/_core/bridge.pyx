@@ -620,6 +620,7 @@ cdef class Worker:
         return {
             "conns_taken": self.core.conns.takes, "conns_given": self.core.conns.gives,
             "exchanges_taken": self.core.exchanges.takes, "exchanges_given": self.core.exchanges.gives,
+            "sessions_taken": self.core.sessions.takes, "sessions_given": self.core.sessions.gives,
             "small_taken": self.core.pools.small.takes, "small_given": self.core.pools.small.gives,
             "large_taken": self.core.pools.large.takes, "large_given": self.core.pools.large.gives,
             "fds_opened": self.core.opened, "fds_closed": self.core.closed,

@@ -6,7 +6,7 @@ from fastmesh._core.base.text cimport (
 )
 from fastmesh._core.ffi.atomic cimport atomic_load_ptr
 from fastmesh._core.io.fault cimport fault_row
-from fastmesh._core.io.state cimport LISTENERS_MAX
+from fastmesh._core.io.state cimport EX_HTTP2, LISTENERS_MAX
 from fastmesh._core.routing.balancer cimport PICK_NONE
 from fastmesh._core.routing.snapshot cimport ROUTE_NONE, Endpoint, Snapshot
 from fastmesh._core.wire.headers cimport FIELD_REFERER, FIELD_USER_AGENT, Field
@@ -81,7 +81,8 @@ cdef void access_log_begin(Worker* w, Exchange* x, const u8* data) noexcept nogi
         elif part.field == LOG_TARGET:
             keep(&x.log, data + head.target_off, head.target_len, LOG_TARGET_MAX)
         elif part.field == LOG_VERSION:
-            keep(&x.log, <const u8*>"HTTP/1.1" if head.minor else <const u8*>"HTTP/1.0", 8, 8)
+            keep(&x.log, <const u8*>"HTTP/2.0" if x.flags & EX_HTTP2 else
+                 <const u8*>"HTTP/1.1" if head.minor else <const u8*>"HTTP/1.0", 8, 8)
         elif part.field == LOG_HOST:
             keep(&x.log, data + head.authority_off, head.authority_len, LOG_FIELD_MAX)
         elif part.field == LOG_USER_AGENT:

@@ -6,6 +6,7 @@ from fastmesh._core.io.state cimport Conn, Worker
 # What a proxy-made answer was, for meters and log.
 ctypedef struct Answer:
     u16 status
+    u16 grpc_status     # and one; 0: no gRPC
     u32 head_bytes
     u32 body_bytes
 

@@ -12,14 +12,29 @@ from fastmesh._core.io.connection cimport (
 from fastmesh._core.io.fault cimport FaultRow, fault_row
 from fastmesh._core.io.meters cimport block_of
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, DOWN_IDLE, DOWN_LINGER, SCRATCH_BYTES,
+    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, DOWN_IDLE, DOWN_LINGER, SCRATCH_BYTES, STREAM_GRPC,
+    STREAM_LOCAL_END, Session,
 )
-from fastmesh._core.wire.headers cimport FIELD_AUTHORIZATION, FIELD_COOKIE, FIELD_PROXY_AUTHORIZATION, Field
-from fastmesh._core.wire.http1_head cimport METHOD_TRACE, Http1Head, Http1Resume
-from fastmesh._core.wire.http1_write cimport http1_error_write
+from fastmesh._core.io.session cimport session_of
+from fastmesh._core.io.stream cimport stream_close, stream_flush, stream_headers, stream_send
+from fastmesh._core.wire.headers cimport FIELD_AUTHORIZATION, FIELD_COOKIE, FIELD_PROXY_AUTHORIZATION, HEADERS_MAX, Field
+from fastmesh._core.wire.http1_head cimport METHOD_TRACE, Http1Head, Http1Limits, Http1Resume, http1_response_parse
+from fastmesh._core.wire.http1_write cimport HeadEdit, http1_error_write
+from fastmesh._core.wire.http2_frame cimport H2_CANCEL, H2_INTERNAL_ERROR, H2_NO_ERROR
+from fastmesh._core.wire.http2_write cimport block_response_write
+
+# What we wrote ourselves is within any limit.
+cdef Http1Limits ANSWER_LIMITS
+ANSWER_LIMITS.head_bytes = SCRATCH_BYTES
+ANSWER_LIMITS.line_bytes = SCRATCH_BYTES
+ANSWER_LIMITS.field_line_bytes = SCRATCH_BYTES
+ANSWER_LIMITS.fields = HEADERS_MAX
 
 
 cdef void client_close(Worker* w, Conn* c, bint reset) noexcept nogil:
+    if c.id:
+        stream_close(w, c, H2_INTERNAL_ERROR if reset else H2_CANCEL)
+        return
     w.down_count -= 1
     meters_count(&w.meters, COUNT_CLOSED, 1)
     conn_close(w, c, reset)
@@ -27,6 +42,9 @@ cdef void client_close(Worker* w, Conn* c, bint reset) noexcept nogil:
 
 cdef void client_rest(Worker* w, Conn* c) noexcept nogil:
     c.exchange = 0
+    if c.id:
+        stream_close(w, c, H2_NO_ERROR)
+        return
     if c.flags & CONN_BROKEN:
         client_close(w, c, 0)
         return
@@ -44,8 +62,13 @@ cdef void client_rest(Worker* w, Conn* c) noexcept nogil:
 
 
 cdef void client_finish(Worker* w, Conn* c, bint whole) noexcept nogil:
-    cdef int flushed = conn_flush(w, c)
+    cdef int flushed
     c.exchange = 0
+    if c.id:
+        # A whole response before the end of its request: NO_ERROR (RFC 9113 8.1).
+        stream_close(w, c, H2_NO_ERROR if c.stream & STREAM_LOCAL_END else H2_INTERNAL_ERROR)
+        return
+    flushed = conn_flush(w, c)
     if flushed != OK and flushed != BLOCKED:
         client_close(w, c, 0)
         return
@@ -73,6 +96,40 @@ cdef void client_linger(Worker* w, Conn* c) noexcept nogil:
     client_close(w, c, 0)
 
 
+# Sends an answer whose head and body stand in the scratch as HTTP/1.1 text, in the form the client speaks.
+cdef void answer_send(Worker* w, Conn* c, u32 head_n, u32 body_n) noexcept nogil:
+    cdef Session* s = session_of(w, c)
+    cdef HeadEdit edit
+    cdef Http1Resume resume
+    cdef i64 n
+    if not c.id:
+        conn_send_head(w, c, w.scratch, head_n + body_n, NULL, 0)
+        return
+    memset(&edit, 0, sizeof(HeadEdit))
+    memset(&resume, 0, sizeof(Http1Resume))
+    w.head_of = 0
+    if s == NULL or stream_flush(w, c, head_n) != OK or (
+            http1_response_parse(&w.head, &resume, w.scratch, head_n, &ANSWER_LIMITS) != OK):
+        return
+    n = block_response_write(&s.encoder, w.scratch + SCRATCH_BYTES // 2, SCRATCH_BYTES // 2, &w.head, w.scratch, &edit)
+    if n >= 0 and stream_headers(w, c, w.scratch + SCRATCH_BYTES // 2, <size_t>n, body_n == 0) == OK and body_n:
+        stream_send(w, c, w.scratch + head_n, body_n, 1)
+
+
+# Trailers-only (gRPC over HTTP/2). The message is percent-encoded; no text of ours has a byte that would need it.
+cdef void answer_grpc(Worker* w, Conn* c, const FaultRow* row, const u8* text, u32 text_n) noexcept nogil:
+    cdef Text t
+    text_init(&t, w.scratch, SCRATCH_BYTES // 2)
+    text_str(&t, "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: ")
+    text_u64(&t, row.grpc)
+    text_str(&t, "\r\ngrpc-message: ")
+    text_put(&t, text, text_n)
+    text_str(&t, "\r\nfastmesh-error: ")
+    text_put(&t, text, text_n)
+    text_str(&t, "\r\n\r\n")
+    answer_send(w, c, t.n, 0)
+
+
 cdef Answer client_answer_fault(Worker* w, Conn* c, u32 fault, const u8* text, u32 text_n, bint close,
                                 bint head_only) noexcept nogil:
     cdef const FaultRow* row = fault_row(fault)
@@ -81,13 +138,21 @@ cdef Answer client_answer_fault(Worker* w, Conn* c, u32 fault, const u8* text, u
     if text == NULL:
         text = <const u8*>row.text
         text_n = <u32>strlen(row.text)
-    n = http1_error_write(w.scratch, SCRATCH_BYTES, row.status, text, text_n, w.date, close, head_only)
-    if n > 0:
-        conn_send_head(w, c, w.scratch, <size_t>n, NULL, 0)
     answer.status = row.status
-    # The body is the text and a line end.
-    answer.body_bytes = 0 if head_only else <u32>(text_n + 1)
-    answer.head_bytes = <u32>n - answer.body_bytes if n > 0 else 0
+    answer.grpc_status = 0
+    answer.body_bytes = 0
+    answer.head_bytes = 0
+    if c.stream & STREAM_GRPC:
+        answer.status = 200
+        answer.grpc_status = row.grpc + 1
+        answer_grpc(w, c, row, text, text_n)
+        return answer
+    n = http1_error_write(w.scratch, SCRATCH_BYTES // 2, row.status, text, text_n, w.date, close, head_only)
+    if n > 0:
+        # The body is the text and a line end.
+        answer.body_bytes = 0 if head_only else <u32>(text_n + 1)
+        answer.head_bytes = <u32>n - answer.body_bytes
+        answer_send(w, c, answer.head_bytes, answer.body_bytes)
     return answer
 
 
@@ -112,7 +177,7 @@ cdef Answer client_answer_last_hop(Worker* w, Conn* c, bint close) noexcept nogi
     cdef Text body
     cdef Answer answer
     cdef bint trace = w.head.method == METHOD_TRACE
-    # A reflection is at most the head and two bytes a field: half of the scratch holds it, the other half the answer.
+    # A reflection is at most the head and two bytes a field, and the scratch is twice as large.
     text_init(&body, w.scratch + SCRATCH_BYTES // 2, SCRATCH_BYTES // 2)
     text_init(&t, w.scratch, SCRATCH_BYTES // 2)
     if trace:
@@ -123,10 +188,11 @@ cdef Answer client_answer_last_hop(Worker* w, Conn* c, bint close) noexcept nogi
     text_u64(&t, body.n)
     text_str(&t, "\r\nConnection: close\r\n\r\n" if close else "\r\n\r\n")
     answer.status = 200
+    answer.grpc_status = 0
     answer.head_bytes = t.n
     answer.body_bytes = body.n
     text_put(&t, body.data, body.n)
-    conn_send_head(w, c, w.scratch, t.n, NULL, 0)
+    answer_send(w, c, answer.head_bytes, answer.body_bytes)
     return answer
 
 
@@ -137,6 +203,8 @@ cdef void client_refuse(Worker* w, Conn* c, u32 fault) noexcept nogil:
     meter_add(&block.codes[answer.status], 1)
     meter_add(&block.response_bytes, answer.head_bytes + answer.body_bytes)
     meter_add(&block.faults[fault], 1)
+    if answer.grpc_status:
+        meter_add(&block.grpc[answer.grpc_status - 1], 1)
     if w.snap.policy.access_log:
         access_log_refused(w, c, answer.status, fault, answer.head_bytes, answer.body_bytes)
     client_finish(w, c, 0)

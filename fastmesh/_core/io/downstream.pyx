@@ -5,7 +5,7 @@ from fastmesh._core.base.meter cimport (
     COUNT_ACCEPT_FAILURES, COUNT_ACCEPTED, COUNT_HEADER_TIMEOUTS, COUNT_IDLE_CLOSES, COUNT_REFUSED, meters_count,
 )
 from fastmesh._core.base.slab cimport slab_live
-from fastmesh._core.base.status cimport AGAIN, BLOCKED, OK
+from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, OK
 from fastmesh._core.base.types cimport i64, u8
 from fastmesh._core.ffi.linux cimport (
     AF_INET, AF_INET6, EAGAIN, ECONNABORTED, EINTR, EPOLL_CTL_MOD, EPOLLIN, EPROTO, epoll_event, ntohs, sockaddr,
@@ -16,13 +16,15 @@ from fastmesh._core.io.connection cimport (
     conn_close, conn_deadline, conn_defer, conn_flush, conn_get, conn_handle, conn_open, conn_recv, conn_room,
 )
 from fastmesh._core.io.fault cimport FAULT_CONNECTION_LIMIT, FAULT_HEADER_TIMEOUT, FAULT_OVERLOAD
+from fastmesh._core.io.http2 cimport http2_begin, http2_drain
 from fastmesh._core.io.request cimport request_begin
 from fastmesh._core.io.state cimport (
-    CONN_DOWN, CONN_LISTENER, CONN_READABLE, CONN_WRITABLE, DOWN_HEAD, DOWN_IDLE, DRIVE_STEPS, EVENT_ACCEPT_PAUSED,
+    CONN_BROKEN, CONN_DOWN, CONN_LISTENER, CONN_READABLE, CONN_SESSION, CONN_WRITABLE, DOWN_HEAD, DOWN_IDLE, DRIVE_STEPS, EVENT_ACCEPT_PAUSED,
     EVENT_LISTENER_FAILED, LISTENERS_MAX, STATE_NONE,
 )
 from fastmesh._core.io.upstream cimport upstream_event
-from fastmesh._core.wire.http1_head cimport http1_request_parse
+from fastmesh._core.wire.http1_head cimport FAULT_REQUEST_LINE, http1_request_parse
+from fastmesh._core.wire.http2_frame cimport preface_match
 
 cdef enum:
     ACCEPTS_PER_EVENT = 64
@@ -148,7 +150,10 @@ cdef int downstream_parse(Worker* w, Conn* c) noexcept nogil:
         request_begin(w, c)
         return OK
     if r != AGAIN:
-        client_refuse(w, c, w.head.fault)
+        if c.served == 0 and not c.id and preface_match(buf_head(&c.inb), buf_len(&c.inb)) != BAD:
+            http2_begin(w, c)
+        else:
+            client_refuse(w, c, w.head.fault)
         return OK
     if c.state == DOWN_IDLE:
         c.state = DOWN_HEAD
@@ -156,9 +161,21 @@ cdef int downstream_parse(Worker* w, Conn* c) noexcept nogil:
     return AGAIN
 
 
+# A stream whose head is in its buffer, unless its client has thought better of it in the same turn.
+cdef void stream_begin(Worker* w, Conn* c) noexcept nogil:
+    if c.flags & CONN_BROKEN:
+        client_close(w, c, 0)
+    elif downstream_parse(w, c) != OK:
+        client_refuse(w, c, FAULT_REQUEST_LINE)
+
+
 cdef void downstream_ready(Worker* w, Conn* c) noexcept nogil:
     cdef u32 step
-    cdef i64 n = conn_flush(w, c)
+    cdef i64 n
+    if c.id:
+        stream_begin(w, c)
+        return
+    n = conn_flush(w, c)
     # Answers leave in the order of their requests: while one is stuck, no other request is looked at.
     if n == BLOCKED:
         return
@@ -203,6 +220,8 @@ cdef void downstream_drain(Worker* w) noexcept nogil:
         listener_remove(w, i, 1)
     for i in range(w.conns.high):
         c = <Conn*>slab_live(&w.conns, i)
+        if c != NULL and c.kind == CONN_DOWN and c.state == CONN_SESSION:
+            http2_drain(w, c)
         if c == NULL or c.kind != CONN_DOWN or c.state != DOWN_IDLE or buf_len(&c.inb) > 0:
             continue
         if c.served == 0:

@@ -1,12 +1,13 @@
-from fastmesh._core.base.types cimport i64, u16
+from fastmesh._core.base.types cimport i64, u32
 from fastmesh._core.io.connection cimport conn_deadline, conn_get
 from fastmesh._core.io.fault cimport (
     FAULT_CLIENT_TIMEOUT, FAULT_OVERLOAD, FAULT_PER_TRY_TIMEOUT, FAULT_REQUEST_TIMEOUT, FAULT_STREAM_TIMEOUT,
 )
 from fastmesh._core.io.finish cimport exchange_abort, exchange_fail
-from fastmesh._core.io.request cimport request_body
+from fastmesh._core.io.pipe cimport pipe_over
+from fastmesh._core.io.request cimport request_body, request_send
 from fastmesh._core.io.response cimport response_body, response_head, tunnel_drive
-from fastmesh._core.io.state cimport EX_STARVED, PHASE_BODY, PHASE_RESPONSE, PHASE_TUNNEL
+from fastmesh._core.io.state cimport EX_STARVED, PHASE_BODY, PHASE_CONNECT, PHASE_RESPONSE, PHASE_TUNNEL
 
 cdef enum:
     STARVED_MOST_NS = 5000000000
@@ -16,6 +17,10 @@ cdef void exchange_drive(Worker* w, Exchange* x) noexcept nogil:
     cdef Conn* down = conn_get(w, x.down)
     cdef Conn* up = conn_get(w, x.up)
     if up == NULL:
+        return
+    if x.phase == PHASE_CONNECT and up.id:
+        # Its head found no room.
+        request_send(w, x, down, up)
         return
     if x.phase == PHASE_RESPONSE:
         if not response_head(w, x, down, up):
@@ -32,7 +37,7 @@ cdef void exchange_drive(Worker* w, Exchange* x) noexcept nogil:
         if not request_body(w, x, down, up):
             return
         # An early answer waits for the end of its request.
-        if x.phase == PHASE_BODY and x.request.done and x.response.done:
+        if x.phase == PHASE_BODY and pipe_over(&x.request) and pipe_over(&x.response):
             response_body(w, x, down, up)
 
 
@@ -88,7 +93,7 @@ cdef void exchange_up_timer(Worker* w, Exchange* x) noexcept nogil:
     elif x.flags & EX_STARVED:
         if per_try:
             conn_deadline(w, conn_get(w, x.up), per_try)
-        x.flags &= <u16>~EX_STARVED
+        x.flags &= ~<u32>EX_STARVED
         exchange_drive(w, x)
     elif per_try:
         conn_deadline(w, conn_get(w, x.up), per_try)

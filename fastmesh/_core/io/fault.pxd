@@ -29,6 +29,7 @@ ctypedef struct FaultRow:
     const char* name    # metrics and log label
     const char* text    # what the client reads
     u16 status
+    u16 grpc            # grpc-status that a gRPC client gets instead, with 200
     u8 upstream         # 1: counts against the endpoint
 
 cdef const FaultRow* fault_row(u32 fault) noexcept nogil

@@ -9,8 +9,27 @@ from fastmesh._core.wire.http1_head cimport (
 
 cdef enum:
     ROWS = 64
+    GRPC_CANCELLED = 1
+    GRPC_DEADLINE_EXCEEDED = 4
+    GRPC_RESOURCE_EXHAUSTED = 8
+    GRPC_UNIMPLEMENTED = 12
+    GRPC_INTERNAL = 13
+    GRPC_UNAVAILABLE = 14
 
 cdef FaultRow[ROWS] TABLE
+
+
+# By gRPC's table of HTTP codes, but for the deadline, which gRPC has a code for.
+cdef u16 grpc_of(u32 fault, u16 status) noexcept nogil:
+    if fault == FAULT_REQUEST_TIMEOUT:
+        return GRPC_DEADLINE_EXCEEDED
+    if status == 404 or status == 501 or status == 505:
+        return GRPC_UNIMPLEMENTED
+    if status == 499:
+        return GRPC_CANCELLED
+    if status == 431 or status == 414:
+        return GRPC_RESOURCE_EXHAUSTED
+    return <u16>(GRPC_UNAVAILABLE if 502 <= status <= 504 else GRPC_INTERNAL)
 
 
 cdef void row(u32 fault, u16 status, u8 upstream, const char* name, const char* text) noexcept nogil:
@@ -18,6 +37,7 @@ cdef void row(u32 fault, u16 status, u8 upstream, const char* name, const char* 
     TABLE[fault].upstream = upstream
     TABLE[fault].name = name
     TABLE[fault].text = text
+    TABLE[fault].grpc = grpc_of(fault, status)
 
 
 cdef void build_requests() noexcept nogil:

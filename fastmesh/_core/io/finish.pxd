@@ -19,6 +19,8 @@ cdef void exchange_abort(Worker* w, Exchange* x) noexcept nogil
 cdef void exchange_end_tunnel(Worker* w, Exchange* x, Conn* down, Conn* up, bint reset) noexcept nogil
 # Answers OPTIONS and TRACE whose Max-Forwards is used up.
 cdef void exchange_last_hop(Worker* w, Exchange* x, Conn* down) noexcept nogil
+# Begins the request's pipe, at first or anew.
+cdef void request_pipe(Exchange* x) noexcept nogil
 # Pays balancer_begin back with what was learnt of the endpoint.
 cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil
 # No buffer is free: tries again in a moment, which is back-pressure to whoever was to be read.

@@ -1,7 +1,7 @@
 from fastmesh._core.base.buffer cimport buf_consume, buf_give
 from fastmesh._core.base.histogram cimport histogram_bucket
 from fastmesh._core.base.meter cimport (
-    COUNT_CLIENT_ABORTS, COUNT_TUNNEL_BYTES_IN, COUNT_TUNNEL_BYTES_OUT, Block, meters_count,
+    COUNT_CLIENT_ABORTS, COUNT_TUNNEL_BYTES_IN, COUNT_TUNNEL_BYTES_OUT, METER_GRPC, Block, meters_count,
 )
 from fastmesh._core.base.slab cimport slab_give, slab_handle
 from fastmesh._core.base.text cimport Text, text_init, text_str, text_u64
@@ -16,9 +16,9 @@ from fastmesh._core.io.connection cimport conn_deadline, conn_get
 from fastmesh._core.io.fault cimport (
     FAULT_CLIENT_CLOSED, FAULT_CONNECT, FAULT_LOCAL, FAULT_NO_ENDPOINT, fault_row,
 )
-from fastmesh._core.io.pipe cimport PUMP_DONE, pipe_init, pipe_pump
+from fastmesh._core.io.pipe cimport PUMP_DONE, pipe_init, pipe_over, pipe_pump
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_FLYING, EX_HEAD_ONLY, EX_HTTP10, EX_REPLAY, EX_STARVED, EX_UP_KEEP,
+    CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_FLYING, EX_GRPC, EX_HEAD_ONLY, EX_HTTP10, EX_REPLAY, EX_SIZED, EX_STARVED, EX_UP_KEEP,
     PHASE_PENDING, PHASE_TUNNEL, Waiting,
 )
 from fastmesh._core.io.upstream cimport upstream_backend, upstream_close, upstream_give, upstream_mirror
@@ -35,7 +35,7 @@ cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil:
     exchange_land(w, x)
     if not x.flags & EX_COUNTED:
         return
-    x.flags &= <u16>~EX_COUNTED
+    x.flags &= ~<u32>EX_COUNTED
     # An exchange that ended well without a response head was given up by its client: that measures nobody.
     if x.sent_ns and (x.first_ns or not ok):
         rtt = (x.first_ns if x.first_ns else w.now_ns) - x.sent_ns
@@ -59,6 +59,15 @@ cdef inline bint is_upstream_failure(const Exchange* x) noexcept nogil:
     return x.first_ns != 0 and 502 <= x.status <= 504
 
 
+# Counts a gRPC call by its status, which is in the trailers, or in the head when there are no others.
+cdef void exchange_grpc(Exchange* x, Block* block) noexcept nogil:
+    if not x.flags & EX_GRPC:
+        return
+    if x.response.grpc:
+        x.grpc_status = x.response.grpc
+    meter_add(&block.grpc[x.grpc_status - 1 if 0 < x.grpc_status <= METER_GRPC else METER_GRPC - 1], 1)
+
+
 # Counts, logs and gives the exchange back. Both connections are the caller's from here on.
 cdef void exchange_end(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
     cdef Block* block = x.block
@@ -68,6 +77,7 @@ cdef void exchange_end(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
         w.tunnel_count -= 1
         meters_count(&w.meters, COUNT_TUNNEL_BYTES_IN, x.request.moved_bytes)
         meters_count(&w.meters, COUNT_TUNNEL_BYTES_OUT, x.response.moved_bytes)
+    exchange_grpc(x, block)
     x.request_bytes += x.request.moved_bytes
     x.response_bytes += x.response.moved_bytes
     meter_add(&block.codes[x.status], 1)
@@ -116,7 +126,7 @@ cdef void exchange_land(Worker* w, Exchange* x) noexcept nogil:
     cdef Exchange* after
     if not x.flags & EX_FLYING:
         return
-    x.flags &= <u16>~EX_FLYING
+    x.flags &= ~<u32>EX_FLYING
     before = exchange_get(w, x.flight_before)
     after = exchange_get(w, x.flight_after)
     if after != NULL:
@@ -197,17 +207,23 @@ cdef void fault_text(Worker* w, const Exchange* x, u32 fault, Text* t) noexcept 
         text_str(t, ")")
 
 
+cdef void request_pipe(Exchange* x) noexcept nogil:
+    pipe_init(&x.request, x.request_framing, x.request_length)
+    x.request.sized = 1 if x.flags & EX_SIZED else 0
+
+
 # Reads off what has arrived of a request that nobody wants any more. True when that was all of it.
 cdef bint swallow_request(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     if x.flags & EX_REPLAY:
-        x.flags &= <u16>~EX_REPLAY
+        x.flags &= ~<u32>EX_REPLAY
         buf_consume(&down.inb, x.head_bytes)
-        pipe_init(&x.request, x.request_framing, x.request_length)
+        request_pipe(x)
     return pipe_pump(w, &x.request, down, NULL, &x.flags) == PUMP_DONE
 
 
 cdef void answered(Exchange* x, Answer answer) noexcept nogil:
     x.status = answer.status
+    x.grpc_status = answer.grpc_status
     x.response_bytes += answer.head_bytes
     x.response.moved_bytes = answer.body_bytes
 
@@ -238,7 +254,7 @@ cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil:
     fault_text(w, x, fault, &text)
     drop_upstream(w, x)
     if x.flags & EX_ANSWERED:
-        whole = x.response.done and x.response.ready == 0
+        whole = pipe_over(&x.response)
         exchange_end(w, x, down)
         if whole:
             client_finish(w, down, 0)

@@ -1,8 +1,9 @@
 # One direction of a body: from the source's inb, as its framing allows, to the sink. Requests, responses and tunnels alike.
 # Law: only bytes proved to belong to this message are forwarded; no byte is lost or sent twice; a sink that cannot take more
 # stops the source's reads, so that one buffer bounds the memory.
-from fastmesh._core.base.types cimport u16, u64, u8
+from fastmesh._core.base.types cimport i64, u32, u64, u8
 from fastmesh._core.io.state cimport Conn, Pipe, Worker
+from fastmesh._core.wire.http1_types cimport Http1Head
 
 cdef enum:
     PUMP_DONE = 1           # the whole message was taken and forwarded
@@ -15,11 +16,24 @@ cdef enum:
     PUMP_BAD                # the body breaks its grammar: pipe.fault
     PUMP_FULL               # no buffer, or a trailer section over every limit
 
+cdef enum Strip:
+    STRIP_ALL = 1           # chunk framing and trailers are left out: the receiver speaks HTTP/1.0
+    STRIP_FRAMING           # trailers go on in another form: the receiver speaks HTTP/2
+
 cdef void pipe_init(Pipe* p, u8 framing, u64 length) noexcept nogil
 # Moves lawful bytes that are in inb into `ready`. OK: some, or the message is done. AGAIN: none without more input. BAD.
 cdef int pipe_take(Worker* w, Pipe* p, Conn* source) noexcept nogil
+# Sends the composed head (the first head_n bytes of the scratch: text, or a header block when the sink is a stream) and what is
+# ready of the body, in one call when it is small. OK; IO; FULL: no buffer, the sink is of no more use.
+cdef int pipe_start(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil
 # Drives until something stops it. sink NULL: thrown away. *flags has EX_REPLAY while sent bytes are to be kept in inb;
 # it is cleared when they stand in the way.
-cdef int pipe_pump(Worker* w, Pipe* p, Conn* source, Conn* sink, u16* flags) noexcept nogil
+cdef int pipe_pump(Worker* w, Pipe* p, Conn* source, Conn* sink, u32* flags) noexcept nogil
+# grpc-status of the head or trailer section that was parsed into `head`.
+cdef void pipe_note_grpc(Pipe* p, const Http1Head* head, const u8* data) noexcept nogil
 # Forgets what was sent (it was kept for a replay).
-cdef void pipe_forget(Pipe* p, Conn* source) noexcept nogil
+cdef void pipe_forget(Worker* w, Pipe* p, Conn* source) noexcept nogil
+
+# Whether the receiver has all of it.
+cdef inline bint pipe_over(const Pipe* p) noexcept nogil:
+    return p.done and p.ready == 0 and p.ended

@@ -1,17 +1,33 @@
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from fastmesh._core.base.buffer cimport (
-    BUFFER_LARGE, buf_after, buf_consume, buf_cut, buf_give, buf_head, buf_len, buf_overwrite, buf_room,
+    BUFFER_LARGE, buf_after, buf_consume, buf_cut, buf_give, buf_head, buf_len, buf_overwrite,
+    buf_room, buf_take,
 )
-from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, FULL, OK
-from fastmesh._core.base.types cimport i64, u32
-from fastmesh._core.io.connection cimport conn_flush, conn_recv, conn_room, conn_send
-from fastmesh._core.io.state cimport DRIVE_BYTES, EX_REPLAY, SCRATCH_BYTES
+from fastmesh._core.base.meter cimport COUNT_BUFFERS_FULL, meters_count
+from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, FULL, IO, OK
+from fastmesh._core.base.types cimport i64, u8, u16, u32
+from fastmesh._core.io.connection cimport conn_flush, conn_send, conn_send_head
+from fastmesh._core.io.side cimport side_credit, side_recv, side_room
+from fastmesh._core.io.state cimport (
+    CONN_BROKEN, CONN_EOF, DRIVE_BYTES, EX_REPLAY, FRAMING_STREAM, SCRATCH_BYTES, SMALL_BODY_BYTES, STREAM_LOCAL_END,
+    Session,
+)
+from fastmesh._core.io.session cimport session_of
+from fastmesh._core.io.stream cimport stream_flush, stream_headers, stream_send
 from fastmesh._core.wire.http1_chunked cimport chunked_init, chunked_scan, chunked_strip
 from fastmesh._core.wire.http1_head cimport (
-    FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, Http1Resume, http1_trailers_parse,
+    FAULT_CONTENT_LENGTH, FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_TUNNEL, Http1Head, Http1Resume,
+    http1_trailers_parse,
 )
 from fastmesh._core.wire.http1_write cimport http1_trailers_write
+from fastmesh._core.wire.http2_write cimport block_trailers_write
+from fastmesh._core.wire.token cimport is_word
+
+cdef enum:
+    CHUNK_MOST = 65536      # data of one chunk of ours
+    CHUNK_EXTRA = 32        # its size line and line end, and the last chunk's
+    REPLAY_MOST = 16384     # body of a stream kept for a replay: more would keep its window shut
 
 
 cdef void pipe_init(Pipe* p, u8 framing, u64 length) noexcept nogil:
@@ -20,7 +36,7 @@ cdef void pipe_init(Pipe* p, u8 framing, u64 length) noexcept nogil:
     p.left_bytes = length
     if framing == FRAMING_CHUNKED:
         chunked_init(&p.chunked)
-    elif framing != FRAMING_CLOSE:
+    elif framing != FRAMING_CLOSE and framing != FRAMING_STREAM:
         p.done = 1 if framing != FRAMING_LENGTH or length == 0 else 0
 
 
@@ -45,31 +61,81 @@ cdef int take_chunks(Pipe* p, Conn* source, u32 offset, u32 n) noexcept nogil:
     return OK if used else AGAIN
 
 
-cdef int take_trailers(Worker* w, Pipe* p, Conn* source, u32 offset, u32 n) noexcept nogil:
-    cdef u32 i, drops = 0
-    cdef i64 written
-    cdef int r = http1_trailers_parse(&w.head, &source.resume, buf_head(&source.inb) + offset, n,
-                                      &w.snap.policy.http1)
+# grpc-status of a trailer section that is in w.head.
+cdef void pipe_note_grpc(Pipe* p, const Http1Head* head, const u8* data) noexcept nogil:
+    cdef u32 i, at, value
+    for i in range(head.nfields):
+        if head.fields[i].name_len == 11 and is_word(data + head.fields[i].name_off, 11, b"grpc-status"):
+            value = 0
+            for at in range(head.fields[i].value_off, head.fields[i].value_off + head.fields[i].value_len):
+                value = <u32>(value * 10 + data[at] - 48 if value < 100 and 48 <= data[at] <= 57 else 100)
+            p.grpc = <u16>((value if value < 17 else 17) + 1)
+
+
+# Parses the n bytes of a trailer section at `offset` into w.head. OK, AGAIN or BAD.
+cdef int parse_trailers(Worker* w, Pipe* p, Conn* source, u32 offset, u32 n) noexcept nogil:
+    cdef const u8* data = buf_head(&source.inb) + offset
+    cdef int r = http1_trailers_parse(&w.head, &source.resume, data, n, &w.snap.policy.http1)
     w.head_of = 0
     if r == AGAIN:
         return AGAIN
     if r != OK:
         p.fault = w.head.fault
         return BAD
-    p.done = 1
-    if p.strip:
-        buf_cut(&source.inb, offset, w.head.head_bytes)
-        return OK
+    pipe_note_grpc(p, &w.head, data)
+    return OK
+
+
+# Leaves out of the section in w.head, which is at `offset`, what must not be passed on. Its bytes then, or BAD.
+cdef i64 prune_trailers(Worker* w, Conn* source, u32 offset) noexcept nogil:
+    cdef u32 i, drops = 0
+    cdef i64 written
     for i in range(w.head.nfields):
         drops |= w.head.fields[i].drop
-    if drops:
-        written = http1_trailers_write(w.scratch, SCRATCH_BYTES, &w.head, buf_head(&source.inb) + offset)
-        if written < 0 or buf_overwrite(&source.inb, offset, w.scratch, <size_t>written) != OK:
-            return BAD
-        buf_cut(&source.inb, offset + <u32>written, w.head.head_bytes - <u32>written)
-        p.ready += <u32>written
+    if not drops:
+        return w.head.head_bytes
+    written = http1_trailers_write(w.scratch, SCRATCH_BYTES, &w.head, buf_head(&source.inb) + offset)
+    if written < 0 or buf_overwrite(&source.inb, offset, w.scratch, <size_t>written) != OK:
+        return BAD
+    buf_cut(&source.inb, offset + <u32>written, w.head.head_bytes - <u32>written)
+    return written
+
+
+cdef int take_trailers(Worker* w, Pipe* p, Conn* source, u32 offset, u32 n) noexcept nogil:
+    cdef i64 kept
+    cdef int r = parse_trailers(w, p, source, offset, n)
+    if r != OK:
+        return r
+    p.done = 1
+    if p.strip == STRIP_ALL:
+        buf_cut(&source.inb, offset, w.head.head_bytes)
+        return OK
+    kept = prune_trailers(w, source, offset)
+    if kept < 0:
+        return BAD
+    if p.strip == STRIP_FRAMING:
+        p.tail = <u32>kept
     else:
-        p.ready += w.head.head_bytes
+        p.ready += <u32>kept
+    return OK
+
+
+# All that is there belongs to the body, but for the trailer section at its end.
+cdef int take_stream(Pipe* p, Conn* source, u32 n) noexcept nogil:
+    n = n - source.tail if n > source.tail else 0
+    if p.sized:
+        if n > p.left_bytes:
+            p.fault = FAULT_CONTENT_LENGTH
+            return BAD
+        p.left_bytes -= n
+    p.ready += n
+    if not source.flags & CONN_EOF or source.flags & CONN_BROKEN:
+        return OK if n else AGAIN
+    if p.sized and p.left_bytes:
+        p.fault = FAULT_CONTENT_LENGTH
+        return BAD
+    p.done = 1
+    p.tail = source.tail
     return OK
 
 
@@ -78,6 +144,8 @@ cdef int pipe_take(Worker* w, Pipe* p, Conn* source) noexcept nogil:
     cdef u32 n = buf_after(&source.inb, offset)
     if p.done:
         return OK
+    if p.framing == FRAMING_STREAM:
+        return take_stream(p, source, n)
     if n == 0:
         return AGAIN
     if p.framing == FRAMING_LENGTH:
@@ -95,9 +163,11 @@ cdef int pipe_take(Worker* w, Pipe* p, Conn* source) noexcept nogil:
     return take_trailers(w, p, source, offset, n)
 
 
-cdef void pipe_forget(Pipe* p, Conn* source) noexcept nogil:
+cdef void pipe_forget(Worker* w, Pipe* p, Conn* source) noexcept nogil:
     buf_consume(&source.inb, p.sent)
+    side_credit(w, source, p.sent - p.head)
     p.sent = 0
+    p.head = 0
 
 
 # How many bytes the source is known to bring, so that the read can be as large.
@@ -109,19 +179,25 @@ cdef u64 pipe_expect(const Pipe* p, bint filled) noexcept nogil:
     return BUFFER_LARGE if filled else 0
 
 
+# Whether what was sent can no longer be kept: streaming the request goes before being able to repeat it.
+cdef inline bint is_too_long_to_keep(const Pipe* p, const Conn* source, u64 expect) noexcept nogil:
+    if source.id:
+        return p.sent - p.head > REPLAY_MOST
+    return buf_room(&source.inb) == 0 or expect > buf_room(&source.inb)
+
+
 # Reads more from the source. OK, or what stops the pump.
-cdef int pipe_fill(Worker* w, Pipe* p, Conn* source, u16* flags, bint* filled) noexcept nogil:
+cdef int pipe_fill(Worker* w, Pipe* p, Conn* source, u32* flags, bint* filled) noexcept nogil:
     cdef u64 expect = pipe_expect(p, filled[0])
     cdef u32 room
     cdef i64 n
-    if flags[0] & EX_REPLAY and (buf_room(&source.inb) == 0 or expect > buf_room(&source.inb)):
-        # The request is longer than the buffer: streaming it goes before being able to repeat it.
-        flags[0] &= <u16>~EX_REPLAY
-        pipe_forget(p, source)
-    if conn_room(w, source, expect, not flags[0] & EX_REPLAY) != OK:
+    if flags[0] & EX_REPLAY and is_too_long_to_keep(p, source, expect):
+        flags[0] &= ~<u32>EX_REPLAY
+        pipe_forget(w, p, source)
+    if side_room(w, source, expect, not flags[0] & EX_REPLAY) != OK:
         return PUMP_FULL
     room = buf_room(&source.inb)
-    n = conn_recv(w, source)
+    n = side_recv(w, source)
     if n > 0:
         filled[0] = n == room
         return OK
@@ -132,28 +208,205 @@ cdef int pipe_fill(Worker* w, Pipe* p, Conn* source, u16* flags, bint* filled) n
     return PUMP_SOURCE_END if n == CLOSED else PUMP_SOURCE_FAILED
 
 
-# Sends what is ready. OK, or what stops the pump.
-cdef int pipe_send(Worker* w, Pipe* p, Conn* source, Conn* sink, u16* flags) noexcept nogil:
-    cdef i64 n = p.ready
+cdef inline void pipe_moved(Pipe* p, u32 n) noexcept nogil:
+    p.ready -= n
+    p.sent += n
+    p.moved_bytes += n
+
+
+# The trailer section as HEADERS with END_STREAM. OK, BLOCKED, FULL or IO.
+cdef int put_trailers(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil:
+    cdef int r = stream_flush(w, sink, p.tail + CHUNK_EXTRA)
+    cdef u32 offset = p.sent
+    cdef Session* s = session_of(w, sink)
+    cdef i64 n
+    if r != OK:
+        return r
+    memset(&source.resume, 0, sizeof(Http1Resume))
+    if s == NULL or parse_trailers(w, p, source, offset, p.tail) != OK:
+        return IO
+    n = block_trailers_write(&s.encoder, w.scratch, SCRATCH_BYTES, &w.head, buf_head(&source.inb) + offset)
+    if n < 0 or stream_headers(w, sink, w.scratch, <size_t>n, 1) != OK:
+        return IO
+    buf_cut(&source.inb, offset, p.tail)
+    p.tail = 0
+    return OK
+
+
+# DATA, and the end of the stream with the last of it. OK: all went; else BLOCKED, FULL or IO.
+cdef int put_stream(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil:
+    cdef bint end = p.done and p.tail == 0
+    cdef i64 n
     cdef int r
-    if sink != NULL:
-        r = conn_flush(w, sink)
-        if r != OK:
-            return PUMP_WAIT_SINK if r == BLOCKED else PUMP_SINK_FAILED
-        n = conn_send(w, sink, buf_head(&source.inb) + p.sent, p.ready)
+    if p.ready or (end and not p.ended):
+        n = stream_send(w, sink, buf_head(&source.inb) + p.sent, p.ready, end)
         if n < 0:
-            return PUMP_SINK_FAILED
-    p.ready -= <u32>n
-    p.sent += <u32>n
-    p.moved_bytes += <u64>n
+            return <int>n
+        pipe_moved(p, <u32>n)
+        p.ended = 1 if sink.stream & STREAM_LOCAL_END else 0
+        if p.ready or (end and not p.ended):
+            return BLOCKED
+    if p.done and not p.ended:
+        r = put_trailers(w, p, source, sink)
+        if r != OK:
+            return r
+        p.ended = 1
+    return OK
+
+
+# A stream's trailer section, as it may stand behind the last chunk. False: it may not.
+cdef bint settle_trailers(Worker* w, Pipe* p, Conn* source) noexcept nogil:
+    cdef u32 offset = p.sent + p.ready
+    cdef i64 kept
+    if p.tail == 0 or p.last:
+        return 1
+    memset(&source.resume, 0, sizeof(Http1Resume))
+    if parse_trailers(w, p, source, offset, p.tail) != OK:
+        return 0
+    kept = prune_trailers(w, source, offset)
+    if kept < 0:
+        return 0
+    p.tail = <u32>kept
+    source.tail = p.tail
+    p.last = 1
+    return 1
+
+
+# The size line of a chunk: bytes written at out.
+cdef u32 chunk_line(u8* out, u32 n) noexcept nogil:
+    cdef u32 digits = 1, i, digit
+    while digits < 8 and n >> (4 * digits):
+        digits += 1
+    for i in range(digits):
+        digit = (n >> (4 * (digits - 1 - i))) & 15
+        out[i] = <u8>(48 + digit if digit < 10 else 87 + digit)
+    out[digits] = 13
+    out[digits + 1] = 10
+    return digits + 2
+
+
+# The next chunk at out, which has room for its data, CHUNK_EXTRA and the tail; the last chunk and trailers behind the last
+# data. Bytes written.
+cdef u32 chunk_write(Pipe* p, const Conn* source, u8* out, u32 n) noexcept nogil:
+    cdef u32 at = 0
+    if n:
+        at = chunk_line(out, n)
+        memcpy(out + at, buf_head(&source.inb) + p.sent, n)
+        at += n
+        out[at] = 13
+        out[at + 1] = 10
+        at += 2
+    pipe_moved(p, n)
+    if p.done and p.ready == 0:
+        memcpy(out + at, <const char*>b"0\r\n", 3)
+        at += 3
+        if p.tail:
+            memcpy(out + at, buf_head(&source.inb) + p.sent, p.tail)
+            at += p.tail
+        else:
+            memcpy(out + at, <const char*>b"\r\n", 2)
+            at += 2
+        p.ended = 1
+    return at
+
+
+# Chunks, for a body that came without. OK: all went; else BLOCKED, FULL or IO.
+cdef int put_chunks(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil:
+    cdef u32 n
+    cdef int r = conn_flush(w, sink)
+    while r == OK and (p.ready or (p.done and not p.ended)):
+        n = p.ready if p.ready < CHUNK_MOST else <u32>CHUNK_MOST
+        if p.done and not settle_trailers(w, p, source):
+            return IO
+        if buf_take(&w.pools, &sink.outb, n + p.tail + CHUNK_EXTRA) != OK:
+            meters_count(&w.meters, COUNT_BUFFERS_FULL, 1)
+            return FULL
+        sink.outb.w = chunk_write(p, source, sink.outb.data, n)
+        r = conn_flush(w, sink)
+    return r
+
+
+# The bytes as they are. OK: all went; else BLOCKED or IO.
+cdef int put_bytes(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil:
+    cdef i64 n
+    cdef int r = conn_flush(w, sink)
+    if r != OK:
+        return r
+    n = conn_send(w, sink, buf_head(&source.inb) + p.sent, p.ready)
+    if n < 0:
+        return IO
+    pipe_moved(p, <u32>n)
+    if p.ready:
+        return BLOCKED
+    p.ended = p.done
+    return OK
+
+
+# Sends what is ready. OK, or what stops the pump.
+cdef int pipe_send(Worker* w, Pipe* p, Conn* source, Conn* sink, u32* flags) noexcept nogil:
+    cdef int r = OK
+    if sink == NULL:
+        pipe_moved(p, p.ready)
+        p.ended = p.done
+    elif sink.id:
+        r = put_stream(w, p, source, sink)
+    elif p.wrap:
+        r = put_chunks(w, p, source, sink)
+    else:
+        r = put_bytes(w, p, source, sink)
+    if p.ended and p.tail:
+        # Passed on, or meant for a receiver that has no place for it.
+        buf_cut(&source.inb, p.sent, p.tail)
+        p.tail = 0
     if not flags[0] & EX_REPLAY:
-        pipe_forget(p, source)
-    if p.ready == 0:
+        pipe_forget(w, p, source)
+    if r == OK:
         return OK
-    return PUMP_WAIT_SINK
+    if r == FULL:
+        return PUMP_FULL
+    return PUMP_WAIT_SINK if r == BLOCKED else PUMP_SINK_FAILED
 
 
-cdef int pipe_pump(Worker* w, Pipe* p, Conn* source, Conn* sink, u16* flags) noexcept nogil:
+# Head and body for a connection, whose head is kept when it does not go out whole.
+cdef int start_bytes(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil:
+    cdef const u8* body = buf_head(&source.inb) + p.sent
+    cdef i64 n
+    if p.wrap:
+        if p.tail == 0 and p.ready + CHUNK_EXTRA <= SMALL_BODY_BYTES and (p.ready or p.done):
+            head_n += chunk_write(p, source, w.scratch + head_n, p.ready)
+        n = conn_send_head(w, sink, w.scratch, head_n, NULL, 0)
+        return OK if n >= 0 else <int>n
+    if p.ready <= SMALL_BODY_BYTES:
+        if p.ready:
+            memcpy(w.scratch + head_n, body, p.ready)
+        n = conn_send_head(w, sink, w.scratch, head_n + p.ready, NULL, 0)
+        if n >= 0:
+            n = p.ready
+    else:
+        n = conn_send_head(w, sink, w.scratch, head_n, body, p.ready)
+    if n < 0:
+        return <int>n
+    pipe_moved(p, <u32>n)
+    p.ended = 1 if p.done and p.ready == 0 else 0
+    return OK
+
+
+cdef int pipe_start(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil:
+    cdef bint end = p.done and p.ready == 0 and p.tail == 0 and p.framing != FRAMING_TUNNEL
+    cdef int r
+    if not sink.id:
+        return start_bytes(w, p, source, sink, head_n)
+    if stream_headers(w, sink, w.scratch, head_n, end) != OK:
+        return FULL
+    p.ended = 1 if end else 0
+    if p.framing == FRAMING_TUNNEL:
+        p.ended = 1
+        return OK
+    r = put_stream(w, p, source, sink)
+    return OK if r == BLOCKED else r
+
+
+cdef int pipe_pump(Worker* w, Pipe* p, Conn* source, Conn* sink, u32* flags) noexcept nogil:
     cdef u64 until = p.moved_bytes + DRIVE_BYTES
     cdef bint filled = 0
     cdef int r

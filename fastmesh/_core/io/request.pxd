@@ -10,6 +10,12 @@ cdef void request_begin(Worker* w, Conn* down) noexcept nogil
 cdef bint request_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil
 # An event (or the timeout) of a connection that is being made.
 cdef void request_connecting(Worker* w, Exchange* x, Conn* up, bint timed_out) noexcept nogil
+# Sends the head and what is there of the body; again after BLOCKED, in PHASE_CONNECT.
+cdef void request_send(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil
+# An endpoint was connected to.
+cdef void request_connected(Worker* w, u32 slot, u32 slot_gen) noexcept nogil
+# The connection that its stream was written for was never made: another endpoint, or the end.
+cdef void request_unconnected(Worker* w, Exchange* x, Conn* up, int error) noexcept nogil
 # The upstream connection died before a whole response head: repeats the request when that is safe, else fails with `fault`.
 cdef void request_lost(Worker* w, Exchange* x, Conn* up, u32 fault) noexcept nogil
 # Serves exchanges that wait where a connection has come free.

@@ -3,53 +3,63 @@ from libc.string cimport memcmp, memcpy, memset
 from fastmesh._core.base.buffer cimport BUFFER_LARGE, buf_head, buf_len
 from fastmesh._core.base.meter cimport COUNT_CONNECT_FAILURES, COUNT_RETRIES, COUNT_SLAB_FULL, METER_NONE, meters_count
 from fastmesh._core.base.slab cimport slab_handle, slab_take
-from fastmesh._core.base.status cimport AGAIN, BAD, FULL, LIMIT, OK
+from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, FULL, IO, LIMIT, OK
 from fastmesh._core.base.text cimport Text, text_init, text_ip, text_str
-from fastmesh._core.base.types cimport i64, u8, u16, u64
+from fastmesh._core.base.types cimport i64, u8, u64
 from fastmesh._core.ffi.atomic cimport meter_add
 from fastmesh._core.ffi.linux cimport AF_INET, AF_INET6, ETIMEDOUT
 from fastmesh._core.io.access_log cimport access_log_begin
 from fastmesh._core.io.client cimport client_refuse
-from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_get, conn_handle, conn_send_head
+from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_get, conn_handle
 from fastmesh._core.io.fault cimport (
     FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_NO_ENDPOINT, FAULT_NO_ROUTE, FAULT_OVERLOAD, FAULT_PENDING_LIMIT,
     FAULT_UPSTREAM_RESET,
 )
 from fastmesh._core.io.finish cimport (
-    exchange_abort, exchange_fail, exchange_fly, exchange_get, exchange_last_hop, exchange_starve, exchange_uncount,
-    exchange_unqueue,
+    exchange_abort, exchange_fail, exchange_fly, exchange_get, exchange_land, exchange_last_hop, exchange_starve,
+    exchange_uncount, exchange_unqueue, request_pipe,
 )
 from fastmesh._core.io.meters cimport block_of
 from fastmesh._core.io.pipe cimport (
-    PUMP_BAD, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, pipe_init, pipe_pump,
-    pipe_take,
+    PUMP_BAD, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, STRIP_FRAMING, pipe_forget,
+    pipe_over, pipe_pump, pipe_start, pipe_take,
 )
+from fastmesh._core.io.session cimport session_of
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_RDHUP, CONN_READABLE, CONN_REUSED, DOWN_BUSY, EVENT_ENDPOINT_OUT, EVENT_ENDPOINT_READY, EX_COUNTED,
-    EX_DOWN_KEEP, EX_FRESH, EX_HEAD_ONLY, EX_HTTP10, EX_IDEMPOTENT, EX_REPLAY, EX_RESPONDED, EX_RETRIED, EX_UPGRADE,
-    OFFERED_BYTES, PHASE_CONNECT, PHASE_PENDING, PHASE_RESPONSE, PHASE_ROUTE, SCRATCH_BYTES, SMALL_BODY_BYTES, Waiting,
+    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, DOWN_BUSY, EVENT_ENDPOINT_OUT, EVENT_ENDPOINT_READY,
+    EX_COUNTED, EX_DOWN_KEEP, EX_FRESH, EX_GRPC, EX_HEAD_ONLY, EX_HTTP10, EX_HTTP2, EX_IDEMPOTENT, EX_NEVER, EX_REPLAY,
+    EX_RESPONDED, EX_RETRIED, EX_SIZED, EX_UPGRADE, FRAMING_STREAM, OFFERED_BYTES, PHASE_CONNECT, PHASE_PENDING,
+    PHASE_RESPONSE, PHASE_ROUTE, SCRATCH_BYTES, SMALL_BODY_BYTES, STREAM_GRPC, STREAM_NEVER, STREAM_UNDONE, Session,
+    Waiting,
 )
+from fastmesh._core.io.stream cimport stream_flush
 from fastmesh._core.io.upstream cimport (
-    upstream_backend, upstream_close, upstream_connected, upstream_event, upstream_freed, upstream_mirror,
-    upstream_take,
+    upstream_backend, upstream_close, upstream_connected, upstream_event, upstream_freed, upstream_has_room,
+    upstream_mirror, upstream_take,
 )
 from fastmesh._core.routing.balancer cimport (
     ENDPOINT_OUT, ENDPOINT_READY, PICK_NONE, balancer_begin, balancer_connect_failed, balancer_connected, balancer_pick,
 )
 from fastmesh._core.routing.router cimport RouteQuery, router_match
-from fastmesh._core.routing.snapshot cimport ROUTE_NONE, Endpoint, Policy, Route
-from fastmesh._core.wire.headers cimport HEADERS_MAX
+from fastmesh._core.routing.snapshot cimport (
+    ROUTE_NONE, UPSTREAM_AUTO, UPSTREAM_HTTP2, Endpoint, Policy, Route,
+)
+from fastmesh._core.wire.headers cimport FIELD_GRPC_TIMEOUT, HEADERS_MAX
 from fastmesh._core.wire.http1_head cimport (
-    HEAD_KEEP_ALIVE, HEAD_MAX_FORWARDS, HEAD_TE_TRAILERS, HEAD_UPGRADE, METHOD_CONNECT,
+    FRAMING_CHUNKED, FRAMING_NONE, FRAMING_TUNNEL, HEAD_HAS_LENGTH, HEAD_KEEP_ALIVE, HEAD_MAX_FORWARDS, HEAD_TE_TRAILERS, HEAD_UPGRADE, METHOD_CONNECT,
     METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE, Http1Head, Http1Limits, Http1Resume,
     http1_request_parse,
 )
 from fastmesh._core.wire.http1_write cimport (
-    EDIT_DROP_EXPECT, EDIT_FORWARDED, EDIT_MAX_FORWARDS, EDIT_TE_TRAILERS, EDIT_UPGRADE, EDIT_XFF, EDIT_XFF_REPLACE,
+    EDIT_CHUNKED, EDIT_DROP_EXPECT, EDIT_FORWARDED, EDIT_MAX_FORWARDS, EDIT_NEVER, EDIT_TE_TRAILERS, EDIT_UPGRADE, EDIT_XFF, EDIT_XFF_REPLACE,
     HeadEdit, http1_request_write,
 )
+from fastmesh._core.wire.http2_write cimport block_request_write
+
+cdef i64 SECOND_NS = 1000000000
 
 cdef enum:
+    UNDONE_MOST = 3         # times a request is sent again because its stream was refused
     # GET HEAD PUT DELETE OPTIONS TRACE (RFC 9110 9.2.2), as bits of Method
     IDEMPOTENT = (1 << METHOD_GET | 1 << METHOD_HEAD | 1 << METHOD_PUT | 1 << METHOD_DELETE | 1 << METHOD_OPTIONS
                   | 1 << METHOD_TRACE)
@@ -99,13 +109,14 @@ cdef bint request_route(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     x.retry_connect = route.retry_connect
     x.per_try_ns = route.per_try_timeout_ns
     x.deadline_ns = x.start_ns + route.request_timeout_ns if route.request_timeout_ns else 0
+    request_deadline(w, x, data)
     return 1
 
 
-cdef u16 request_flags(Worker* w, const Conn* down) noexcept nogil:
+cdef u32 request_flags(Worker* w, const Conn* down) noexcept nogil:
     cdef const Http1Head* head = &w.head
     cdef u32 most = w.snap.policy.keepalive_requests
-    cdef u16 flags = EX_REPLAY
+    cdef u32 flags = EX_REPLAY
     # After a refused CONNECT nobody can say where the next request would begin.
     if head.flags & HEAD_KEEP_ALIVE and head.method != METHOD_CONNECT and (most == 0 or down.served + 1 < most):
         flags |= EX_DOWN_KEEP
@@ -117,7 +128,62 @@ cdef u16 request_flags(Worker* w, const Conn* down) noexcept nogil:
         flags |= EX_IDEMPOTENT
     if (head.flags & HEAD_UPGRADE and head.upgrade_len <= OFFERED_BYTES) or head.method == METHOD_CONNECT:
         flags |= EX_UPGRADE
+    if down.id:
+        flags |= EX_HTTP2 | EX_DOWN_KEEP
+        if down.stream & STREAM_GRPC:
+            flags |= EX_GRPC
+        if down.stream & STREAM_NEVER:
+            flags |= EX_NEVER
+        if head.flags & HEAD_HAS_LENGTH:
+            flags |= EX_SIZED
     return flags
+
+
+# How the body ends. A stream has one until its END_STREAM, whatever the head says; what follows an upgrade is no body.
+cdef u8 request_framing(Worker* w, const Exchange* x, const Conn* down) noexcept nogil:
+    if x.flags & EX_UPGRADE:
+        return FRAMING_TUNNEL
+    if not down.id:
+        return w.head.framing
+    if down.flags & CONN_EOF and buf_len(&down.inb) == w.head.head_bytes and w.head.framing == FRAMING_NONE:
+        return FRAMING_NONE
+    return FRAMING_STREAM
+
+
+# Nanoseconds of a grpc-timeout (at most eight digits and a unit), 0 when it is none.
+cdef i64 grpc_timeout_ns(const u8* p, u32 n) noexcept nogil:
+    cdef i64 value = 0
+    cdef u32 i
+    if n < 2 or n > 9:
+        return 0
+    for i in range(n - 1):
+        if not 48 <= p[i] <= 57:
+            return 0
+        value = value * 10 + p[i] - 48
+    if p[n - 1] == 72:      # H
+        return value * SECOND_NS * 3600 if value < 2000000 else 0
+    if p[n - 1] == 77:      # M
+        return value * SECOND_NS * 60
+    if p[n - 1] == 83:      # S
+        return value * SECOND_NS
+    if p[n - 1] == 109:     # m
+        return value * 1000000
+    if p[n - 1] == 117:     # u
+        return value * 1000
+    return value if p[n - 1] == 110 else 0
+
+
+# The client gives up after grpc-timeout: so do we, and tell the server by a reset.
+cdef void request_deadline(Worker* w, Exchange* x, const u8* data) noexcept nogil:
+    cdef u32 i
+    cdef i64 at
+    if not x.flags & EX_GRPC or not w.snap.policy.grpc_timeout:
+        return
+    for i in range(w.head.nfields):
+        if w.head.fields[i].id == FIELD_GRPC_TIMEOUT:
+            at = grpc_timeout_ns(data + w.head.fields[i].value_off, w.head.fields[i].value_len)
+            if at and (x.deadline_ns == 0 or x.start_ns + at < x.deadline_ns):
+                x.deadline_ns = x.start_ns + at
 
 
 cdef void request_begin(Worker* w, Conn* down) noexcept nogil:
@@ -138,10 +204,10 @@ cdef void request_begin(Worker* w, Conn* down) noexcept nogil:
         x.offered_len = <u8>w.head.upgrade_len
         memcpy(x.offered, buf_head(&down.inb) + w.head.upgrade_off, x.offered_len)
     x.head_bytes = w.head.head_bytes
-    x.request_framing = w.head.framing
-    x.request_length = w.head.content_length
+    x.request_framing = request_framing(w, x, down)
+    x.request_length = w.head.content_length if w.head.flags & HEAD_HAS_LENGTH else 0
     x.request_bytes = w.head.head_bytes
-    pipe_init(&x.request, x.request_framing, x.request_length)
+    request_pipe(x)
     x.start_ns = w.now_ns
     x.active_ns = w.now_ns
     x.block = block_of(w, down.listener, METER_NONE)
@@ -194,10 +260,16 @@ cdef void request_connect(Worker* w, Exchange* x, Conn* down) noexcept nogil:
             return
 
 
+cdef inline bint speaks_http2(Worker* w, const Exchange* x) noexcept nogil:
+    cdef u8 protocol = w.snap.backends[x.backend].protocol
+    return protocol == UPSTREAM_HTTP2 or (protocol == UPSTREAM_AUTO and x.flags & EX_HTTP2)
+
+
 # Takes a connection of the chosen endpoint, or queues when others wait already. False: it cannot be connected to (x.error).
 cdef bint request_take(Worker* w, Exchange* x, Conn* down, bint queue) noexcept nogil:
     cdef Conn* up = NULL
-    cdef int r = FULL if queue else upstream_take(w, x.endpoint, x.flags & EX_FRESH, &up, &x.error)
+    cdef bint http2 = speaks_http2(w, x)
+    cdef int r = FULL if queue else upstream_take(w, x.endpoint, http2, x.flags & EX_FRESH, &up, &x.error)
     if r == FULL:
         request_enqueue(w, x)
         return 1
@@ -239,9 +311,32 @@ cdef bint request_connect_failed(Worker* w, Exchange* x, u32 fault) noexcept nog
     return 1
 
 
+cdef void request_connected(Worker* w, u32 slot, u32 slot_gen) noexcept nogil:
+    cdef u8 before
+    if w.balancer.slots[slot].slot_gen != slot_gen:
+        return
+    before = w.balancer.slots[slot].health
+    balancer_connected(&w.balancer, slot, slot_gen, w.now_ns)
+    if before != ENDPOINT_READY:
+        upstream_event(w, EVENT_ENDPOINT_READY, slot, 0)
+
+
+cdef void request_unconnected(Worker* w, Exchange* x, Conn* up, int error) noexcept nogil:
+    cdef u32 fault = FAULT_CONNECT_TIMEOUT if error == ETIMEDOUT else FAULT_CONNECT
+    exchange_land(w, x)
+    x.up = 0
+    up.exchange = 0
+    upstream_close(w, up, 0)
+    x.error = error
+    x.sent_ns = 0
+    if not x.flags & EX_REPLAY:
+        x.tries = x.retry_connect
+    if request_connect_failed(w, x, fault):
+        request_connect(w, x, conn_get(w, x.down))
+
+
 cdef void request_connecting(Worker* w, Exchange* x, Conn* up, bint timed_out) noexcept nogil:
     cdef Conn* down = conn_get(w, x.down)
-    cdef u8 before
     cdef int r
     x.error = ETIMEDOUT
     if not timed_out:
@@ -250,11 +345,7 @@ cdef void request_connecting(Worker* w, Exchange* x, Conn* up, bint timed_out) n
             return
         if r == OK:
             x.error = 0
-            if w.balancer.slots[x.slot].slot_gen == x.slot_gen:
-                before = w.balancer.slots[x.slot].health
-                balancer_connected(&w.balancer, x.slot, x.slot_gen, w.now_ns)
-                if before != ENDPOINT_READY:
-                    upstream_event(w, EVENT_ENDPOINT_READY, x.slot, 0)
+            request_connected(w, x.slot, x.slot_gen)
             # What it said at once came with this edge; no other will follow.
             if up.flags & (CONN_READABLE | CONN_RDHUP):
                 conn_defer(w, up)
@@ -299,12 +390,13 @@ cdef void host_edit(Worker* w, const Exchange* x, HeadEdit* edit) noexcept nogil
         edit.host_len = 9
 
 
-# Composes the request head into the scratch. Bytes, or < 0.
-cdef i64 request_compose(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
+# Composes the request head into the scratch: text, or a header block. Bytes, or < 0.
+cdef i64 request_compose(Worker* w, Exchange* x, const Conn* down, const Conn* up) noexcept nogil:
     cdef HeadEdit edit
     cdef u8[64] space
     cdef Text client
     cdef const Http1Head* head = &w.head
+    cdef Session* s = session_of(w, up)
     memset(&edit, 0, sizeof(HeadEdit))
     text_init(&client, space, 64)
     if x.offered_len:
@@ -317,36 +409,59 @@ cdef i64 request_compose(Worker* w, Exchange* x, const Conn* down) noexcept nogi
     if head.flags & HEAD_MAX_FORWARDS and (x.method == METHOD_TRACE or x.method == METHOD_OPTIONS):
         edit.flags |= EDIT_MAX_FORWARDS
         edit.max_forwards = head.max_forwards - 1
+    if x.request.wrap:
+        edit.flags |= EDIT_CHUNKED
+    if x.flags & EX_NEVER:
+        edit.flags |= EDIT_NEVER
     if w.snap.policy.via_len:
         edit.via = w.snap.blob + w.snap.policy.via_off
         edit.via_len = w.snap.policy.via_len
+    edit.received_http2 = 1 if x.flags & EX_HTTP2 else 0
     host_edit(w, x, &edit)
     forwarded_edit(w, down, &edit, &client)
+    if up.id:
+        return block_request_write(&s.encoder, w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, head, buf_head(&down.inb),
+                                   &edit) if s != NULL else IO
     return http1_request_write(w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, head, buf_head(&down.inb), &edit)
 
 
-# Sends the head and what has arrived of the body, in one call.
-cdef void request_send(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
-    cdef i64 head_n, body_n
-    cdef u8* body
-    recall_head(w, x, down)
-    head_n = request_compose(w, x, down)
-    pipe_init(&x.request, x.request_framing, x.request_length)
+# Begins the request's pipe for this receiver and takes what has arrived of the body. False: the exchange has failed.
+cdef bint request_prepare(Worker* w, Exchange* x, Conn* down, const Conn* up) noexcept nogil:
+    request_pipe(x)
     x.request.sent = x.head_bytes
+    x.request.head = x.head_bytes
+    if up.id and x.request_framing == FRAMING_CHUNKED:
+        # Its framing is undone where it stands: what was sent so cannot be sent again.
+        x.request.strip = STRIP_FRAMING
+    x.request.wrap = <u8>(not up.id and x.request_framing == FRAMING_STREAM and not x.request.sized)
     if not x.request.done and pipe_take(w, &x.request, down) == BAD:
         exchange_fail(w, x, x.request.fault)
+        return 0
+    recall_head(w, x, down)
+    return 1
+
+
+# Sends the head and what has arrived of the body.
+cdef void request_send(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    cdef i64 head_n
+    cdef int r = stream_flush(w, up, x.head_bytes) if up.id else OK
+    x.phase = PHASE_CONNECT
+    if r == BLOCKED:
         return
+    if r == FULL:
+        exchange_starve(w, x, up)
+        return
+    if r == OK and not request_prepare(w, x, down, up):
+        return
+    head_n = request_compose(w, x, down, up) if r == OK else 0
     if head_n < 0:
         exchange_fail(w, x, FAULT_OVERLOAD)
         return
-    body = buf_head(&down.inb) + x.request.sent
-    if x.request.ready <= SMALL_BODY_BYTES:
-        memcpy(w.scratch + head_n, body, x.request.ready)
-        body_n = conn_send_head(w, up, w.scratch, <size_t>head_n + x.request.ready, NULL, 0)
-        if body_n >= 0:
-            body_n = x.request.ready
-    else:
-        body_n = conn_send_head(w, up, w.scratch, <size_t>head_n, body, x.request.ready)
+    if r == OK:
+        r = pipe_start(w, &x.request, down, up, <size_t>head_n)
+    if x.request.strip:
+        x.flags &= ~<u32>EX_REPLAY
+        pipe_forget(w, &x.request, down)
     x.phase = PHASE_RESPONSE
     x.sent_ns = w.now_ns
     x.active_ns = w.now_ns
@@ -354,25 +469,20 @@ cdef void request_send(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
     exchange_fly(w, x)
     if x.per_try_ns:
         conn_deadline(w, up, w.now_ns + x.per_try_ns)
-    if body_n < 0:
-        if body_n == FULL:
-            exchange_fail(w, x, FAULT_OVERLOAD)
-            return
+    if r == FULL:
+        exchange_fail(w, x, FAULT_OVERLOAD)
+    elif r != OK:
         # Not one byte was taken by the kernel: as safe to repeat as if nothing had been tried.
         x.flags |= EX_IDEMPOTENT
         request_lost(w, x, up, FAULT_UPSTREAM_RESET)
-        return
-    x.request.ready -= <u32>body_n
-    x.request.sent += <u32>body_n
-    x.request.moved_bytes += <u64>body_n
-    if not x.request.done or x.request.ready:
+    elif not pipe_over(&x.request):
         request_body(w, x, down, up)
 
 
 cdef bint request_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef u64 before = x.request.moved_bytes
     cdef int r
-    if up.flags & CONN_BROKEN or (x.request.done and x.request.ready == 0 and up.outb.data == NULL):
+    if up.flags & CONN_BROKEN or (pipe_over(&x.request) and up.outb.data == NULL):
         return 1
     r = pipe_pump(w, &x.request, down, up, &x.flags)
     if x.request.moved_bytes != before:
@@ -396,11 +506,10 @@ cdef bint request_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
 
 cdef void request_lost(Worker* w, Exchange* x, Conn* up, u32 fault) noexcept nogil:
     cdef Conn* down = conn_get(w, x.down)
-    cdef bint again = (
-        up.flags & CONN_REUSED and x.flags & EX_REPLAY and x.flags & EX_IDEMPOTENT
-        and not x.flags & (EX_RESPONDED | EX_RETRIED)
-    )
-    if not again:
+    # What the peer says it did not do may be sent again, whatever it was (RFC 9113 6.8, 8.7).
+    cdef bint undone = up.stream & STREAM_UNDONE and x.retries < UNDONE_MOST
+    cdef bint stale = up.flags & CONN_REUSED and x.flags & EX_IDEMPOTENT and not x.flags & EX_RETRIED
+    if not (undone or stale) or not x.flags & EX_REPLAY or x.flags & EX_RESPONDED:
         exchange_fail(w, x, fault)
         return
     x.up = 0
@@ -409,7 +518,7 @@ cdef void request_lost(Worker* w, Exchange* x, Conn* up, u32 fault) noexcept nog
     # A pooled connection that had died says nothing about the endpoint.
     x.sent_ns = 0
     exchange_uncount(w, x, 1)
-    x.flags |= EX_RETRIED | EX_FRESH
+    x.flags |= <u32>(EX_FRESH if undone else EX_RETRIED | EX_FRESH)
     x.phase = PHASE_ROUTE
     x.endpoint = PICK_NONE
     x.retries += 1
@@ -443,20 +552,15 @@ cdef void serve_slot(Worker* w, Waiting* waiting, u32 slot) noexcept nogil:
         x = exchange_get(w, waiting.first)
         if x == NULL or waiting.backend == PICK_NONE:
             return
-        if not slot_has_room(w, waiting, slot):
+        if not upstream_has_room(w, slot):
             return
         exchange_unqueue(w, x)
         x.phase = PHASE_ROUTE
         if not request_take(w, x, conn_get(w, x.down), 0):
             if request_connect_failed(w, x, FAULT_CONNECT):
                 request_connect(w, x, conn_get(w, x.down))
-    if slot_has_room(w, waiting, slot):
+    if upstream_has_room(w, slot):
         upstream_freed(w, slot)
-
-
-cdef bint slot_has_room(Worker* w, const Waiting* waiting, u32 slot) noexcept nogil:
-    cdef u32 most = w.snap.backends[waiting.backend].max_connections
-    return w.balancer.slots[slot].idle_count > 0 or most == 0 or w.balancer.slots[slot].open_count < most
 
 
 cdef void request_serve_pending(Worker* w) noexcept nogil:

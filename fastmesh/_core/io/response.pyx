@@ -1,13 +1,13 @@
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from fastmesh._core.base.buffer cimport buf_consume, buf_give, buf_head, buf_len
 from fastmesh._core.base.meter cimport COUNT_TUNNELS, meters_count
-from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, OK
+from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, FULL, IO, OK
 from fastmesh._core.base.slab cimport slab_index
 from fastmesh._core.base.types cimport i64, u8, u16, u32, u64
 from fastmesh._core.base.wheel cimport wheel_cancel
 from fastmesh._core.ffi.linux cimport sys_keepalive
-from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_flush, conn_recv, conn_room, conn_send_head, conn_shut
+from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_send_head, conn_shut
 from fastmesh._core.io.fault cimport (
     FAULT_OVERLOAD, FAULT_UPGRADE_REFUSED, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_RESPONSE,
     FAULT_UPSTREAM_TRUNCATED,
@@ -17,22 +17,29 @@ from fastmesh._core.io.finish cimport (
     exchange_starve,
 )
 from fastmesh._core.io.pipe cimport (
-    PUMP_BAD, PUMP_DONE, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, pipe_forget,
-    pipe_init, pipe_pump, pipe_take,
+    PUMP_BAD, PUMP_DONE, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, STRIP_ALL,
+    STRIP_FRAMING, pipe_forget, pipe_init, pipe_note_grpc, pipe_over, pipe_pump, pipe_start, pipe_take,
 )
 from fastmesh._core.io.request cimport request_lost
+from fastmesh._core.io.session cimport session_of
+from fastmesh._core.io.side cimport side_flush, side_recv, side_room
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_RELAY, DRIVE_STEPS, EX_ANSWERED, EX_DOWN_KEEP, EX_HTTP10, EX_REPLAY, EX_RESPONDED, EX_UP_KEEP,
-    EX_UPGRADE, PHASE_BODY, PHASE_TUNNEL, Pipe, SCRATCH_BYTES, SMALL_BODY_BYTES,
+    CONN_BROKEN, CONN_RELAY, DRIVE_STEPS, EX_ANSWERED, EX_DOWN_KEEP, EX_GRPC, EX_HTTP10, EX_REPLAY, EX_RESPONDED,
+    EX_UP_KEEP, EX_UPGRADE, FRAMING_STREAM, PHASE_BODY, PHASE_TUNNEL, Pipe, SCRATCH_BYTES, SMALL_BODY_BYTES,
+    STREAM_BAD, STREAM_NEVER, STREAM_RESET, Session,
 )
+from fastmesh._core.io.stream cimport stream_flush, stream_headers
 from fastmesh._core.wire.http1_head cimport (
-    FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_TUNNEL, HEAD_KEEP_ALIVE, HEAD_UPGRADE, METHOD_CONNECT, Http1Head, Http1Resume,
+    FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_NONE, FRAMING_TUNNEL, HEAD_HAS_LENGTH, HEAD_KEEP_ALIVE,
+    HEAD_UPGRADE, METHOD_CONNECT, Http1Head, Http1Resume,
     http1_response_framing, http1_response_parse,
 )
 from fastmesh._core.wire.token cimport is_word, list_has, list_next
 from fastmesh._core.wire.http1_write cimport (
-    EDIT_CLOSE, EDIT_DROP_CODING, EDIT_DROP_LENGTH, EDIT_KEEP_ALIVE, EDIT_UPGRADE, HeadEdit, http1_response_write,
+    EDIT_CHUNKED, EDIT_CLOSE, EDIT_DROP_CODING, EDIT_DROP_LENGTH, EDIT_KEEP_ALIVE, EDIT_NEVER, EDIT_UPGRADE, HeadEdit,
+    http1_response_write,
 )
+from fastmesh._core.wire.http2_write cimport block_response_write
 
 
 # The first byte of a response: from here on the request is not sent again, so nothing of it is kept.
@@ -40,8 +47,8 @@ cdef void response_started(Worker* w, Exchange* x, Conn* down, Conn* up) noexcep
     x.flags |= EX_RESPONDED
     memset(&up.resume, 0, sizeof(Http1Resume))
     if x.flags & EX_REPLAY:
-        x.flags &= <u16>~EX_REPLAY
-        pipe_forget(&x.request, down)
+        x.flags &= ~<u32>EX_REPLAY
+        pipe_forget(w, &x.request, down)
         if buf_len(&down.inb) == 0:
             buf_give(&w.pools, &down.inb)
     if w.head_of == up.exchange:
@@ -59,10 +66,10 @@ cdef int response_parse(Worker* w, Conn* up) noexcept nogil:
 # Reads more of the head. OK; AGAIN: nothing there now; else the exchange has ended.
 cdef int response_fill(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef i64 n
-    if conn_room(w, up, 0, 1) != OK:
+    if side_room(w, up, 0, 1) != OK:
         exchange_starve(w, x, up)
         return AGAIN
-    n = conn_recv(w, up)
+    n = side_recv(w, up)
     if n > 0:
         if not x.flags & EX_RESPONDED:
             response_started(w, x, down, up)
@@ -71,7 +78,10 @@ cdef int response_fill(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
         if buf_len(&up.inb) == 0:
             buf_give(&w.pools, &up.inb)
         return AGAIN
-    request_lost(w, x, up, FAULT_UPSTREAM_CLOSED if n == CLOSED else FAULT_UPSTREAM_RESET)
+    if up.stream & STREAM_BAD:
+        exchange_fail(w, x, FAULT_UPSTREAM_RESPONSE)
+    else:
+        request_lost(w, x, up, FAULT_UPSTREAM_CLOSED if n == CLOSED else FAULT_UPSTREAM_RESET)
     return CLOSED
 
 
@@ -79,8 +89,11 @@ cdef bint response_head(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept n
     cdef u32 step
     cdef int r
     for step in range(<u32>DRIVE_STEPS):
-        r = conn_flush(w, down)
+        r = side_flush(w, down)
         if r == BLOCKED:
+            return 1
+        if r == FULL:
+            exchange_starve(w, x, up)
             return 1
         if r != OK:
             exchange_abort(w, x)
@@ -102,6 +115,23 @@ cdef bint response_head(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept n
     return 1
 
 
+# The head that is in w.head, composed into the scratch: text, or a header block. Bytes, or < 0.
+cdef i64 response_compose(Worker* w, Conn* down, const Conn* up, const HeadEdit* edit) noexcept nogil:
+    cdef Session* s = session_of(w, down)
+    if not down.id:
+        return http1_response_write(w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, &w.head, buf_head(&up.inb), edit)
+    if s == NULL or stream_flush(w, down, w.head.head_bytes) != OK:
+        return IO
+    return block_response_write(&s.encoder, w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, &w.head, buf_head(&up.inb), edit)
+
+
+# A composed head alone. >= 0, or < 0.
+cdef i64 head_send(Worker* w, Conn* down, size_t n) noexcept nogil:
+    if down.id:
+        return stream_headers(w, down, w.scratch, n, 0)
+    return conn_send_head(w, down, w.scratch, n, NULL, 0)
+
+
 # 100, 102, 103 ...: forwarded as they come, except to a client that does not know them.
 cdef bint response_interim(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef HeadEdit edit
@@ -109,8 +139,8 @@ cdef bint response_interim(Worker* w, Exchange* x, Conn* down, Conn* up) noexcep
     if not x.flags & EX_HTTP10:
         memset(&edit, 0, sizeof(HeadEdit))
         edit.flags = EDIT_DROP_LENGTH | EDIT_DROP_CODING
-        n = http1_response_write(w.scratch, SCRATCH_BYTES, &w.head, buf_head(&up.inb), &edit)
-        if n < 0 or conn_send_head(w, down, w.scratch, <size_t>n, NULL, 0) < 0:
+        n = response_compose(w, down, up, &edit)
+        if n < 0 or head_send(w, down, <size_t>n) < 0:
             exchange_abort(w, x)
             return 0
         x.response_bytes += <u32>n
@@ -125,15 +155,19 @@ cdef inline bint is_doubtful(const Http1Head* head) noexcept nogil:
 
 
 # What this response means for both connections and for its own head.
-cdef void response_edit(Worker* w, Exchange* x, u8 framing, HeadEdit* edit) noexcept nogil:
+cdef void response_edit(Worker* w, Exchange* x, const Conn* down, const Conn* up, u8 framing, HeadEdit* edit) noexcept nogil:
     cdef bint strip = framing == FRAMING_CHUNKED and x.flags & EX_HTTP10
     cdef u16 status = w.head.status
     memset(edit, 0, sizeof(HeadEdit))
     edit.date = w.date
+    edit.received_http2 = 1 if up.id else 0
     if w.snap.policy.via_response and w.snap.policy.via_len:
         edit.via = w.snap.blob + w.snap.policy.via_off
         edit.via_len = w.snap.policy.via_len
-    if w.head.flags & HEAD_KEEP_ALIVE and framing != FRAMING_CLOSE and framing != FRAMING_TUNNEL and not is_doubtful(&w.head):
+    if up.stream & STREAM_NEVER:
+        edit.flags |= EDIT_NEVER
+    if up.id or (w.head.flags & HEAD_KEEP_ALIVE and framing != FRAMING_CLOSE and framing != FRAMING_TUNNEL
+                 and not is_doubtful(&w.head)):
         x.flags |= EX_UP_KEEP
     if framing == FRAMING_TUNNEL:
         edit.flags |= EDIT_DROP_LENGTH | EDIT_DROP_CODING
@@ -144,9 +178,14 @@ cdef void response_edit(Worker* w, Exchange* x, u8 framing, HeadEdit* edit) noex
         edit.flags |= EDIT_DROP_CODING
     if status == 204:
         edit.flags |= EDIT_DROP_LENGTH
+    if down.id:
+        return
+    if x.response.wrap:
+        edit.flags |= EDIT_CHUNKED
     # A request that the upstream will not read to its end leaves the client's connection at an unknown place.
-    if w.draining or framing == FRAMING_CLOSE or strip or not (x.request.done or x.flags & EX_UP_KEEP):
-        x.flags &= <u16>~EX_DOWN_KEEP
+    if w.draining or framing == FRAMING_CLOSE or strip or not (x.request.done or x.flags & EX_UP_KEEP) or (
+            framing == FRAMING_STREAM and not x.response.sized and not x.response.wrap):
+        x.flags &= ~<u32>EX_DOWN_KEEP
     if not x.flags & EX_DOWN_KEEP:
         edit.flags |= EDIT_CLOSE
     elif x.flags & EX_HTTP10:
@@ -157,7 +196,7 @@ cdef void response_edit(Worker* w, Exchange* x, u8 framing, HeadEdit* edit) noex
 cdef bint may_tunnel(Worker* w, const Exchange* x, const u8* data) noexcept nogil:
     cdef size_t at = 0, off = 0, n = 0
     cdef const u8* value = data + w.head.upgrade_off
-    if not x.flags & EX_UPGRADE or not x.request.done or x.request.ready:
+    if not x.flags & EX_UPGRADE or not pipe_over(&x.request):
         return 0
     if x.method == METHOD_CONNECT:
         return w.head.status != 101
@@ -169,11 +208,26 @@ cdef bint may_tunnel(Worker* w, const Exchange* x, const u8* data) noexcept nogi
     return 1
 
 
+# How its body ends. Of a stream the head says no more than how long it is.
+cdef u8 response_framing(Worker* w, const Exchange* x, const Conn* up) noexcept nogil:
+    cdef u8 framing = http1_response_framing(&w.head, x.method)
+    return <u8>FRAMING_STREAM if up.id and framing != FRAMING_NONE and framing != FRAMING_TUNNEL else framing
+
+
+# Begins the response's pipe between these two.
+cdef void response_pipe(Worker* w, Exchange* x, const Conn* down, u8 framing) noexcept nogil:
+    pipe_init(&x.response, framing, w.head.content_length if w.head.flags & HEAD_HAS_LENGTH else 0)
+    x.response.sized = <u8>(framing == FRAMING_STREAM and w.head.flags & HEAD_HAS_LENGTH != 0)
+    if framing == FRAMING_CHUNKED:
+        x.response.strip = <u8>(STRIP_FRAMING if down.id else STRIP_ALL if x.flags & EX_HTTP10 else 0)
+    x.response.wrap = <u8>(framing == FRAMING_STREAM and not down.id and not x.flags & EX_HTTP10 and not x.response.sized)
+
+
 cdef bint response_deliver(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef HeadEdit edit
-    cdef u8 framing = http1_response_framing(&w.head, x.method)
-    cdef i64 head_n, body_n
-    cdef u8* body
+    cdef u8 framing = response_framing(w, x, up)
+    cdef u32 head_bytes = w.head.head_bytes
+    cdef i64 head_n
     if framing == FRAMING_TUNNEL and not may_tunnel(w, x, buf_head(&up.inb)):
         exchange_fail(w, x, FAULT_UPGRADE_REFUSED)
         return 0
@@ -181,45 +235,38 @@ cdef bint response_deliver(Worker* w, Exchange* x, Conn* down, Conn* up) noexcep
     x.first_ns = w.now_ns
     x.active_ns = w.now_ns
     exchange_land(w, x)
-    response_edit(w, x, framing, &edit)
-    head_n = http1_response_write(w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, &w.head, buf_head(&up.inb), &edit)
+    response_pipe(w, x, down, framing)
+    if x.flags & EX_GRPC:
+        # A trailers-only answer has its status in the head.
+        pipe_note_grpc(&x.response, &w.head, buf_head(&up.inb))
+    response_edit(w, x, down, up, framing, &edit)
+    x.response.sent = head_bytes
+    x.response.head = head_bytes
+    if not x.response.done and pipe_take(w, &x.response, up) == BAD:
+        # Nothing was delivered yet: better an honest 502 than a head without its body. A head that was composed for a
+        # stream would have to be sent: it comes after.
+        exchange_fail(w, x, FAULT_UPSTREAM_RESPONSE)
+        return 0
+    head_n = response_compose(w, down, up, &edit)
     if head_n < 0:
         exchange_fail(w, x, FAULT_OVERLOAD)
         return 0
-    pipe_init(&x.response, framing, w.head.content_length)
-    x.response.strip = 1 if x.flags & EX_HTTP10 and framing == FRAMING_CHUNKED else 0
-    buf_consume(&up.inb, w.head.head_bytes)
     memset(&up.resume, 0, sizeof(Http1Resume))
+    x.response_bytes += <u32>head_n
     if framing == FRAMING_TUNNEL:
+        pipe_forget(w, &x.response, up)
         return tunnel_begin(w, x, down, up, <size_t>head_n)
-    if not x.response.done and pipe_take(w, &x.response, up) == BAD:
-        # Nothing was delivered yet: better an honest 502 than a head without its body.
-        exchange_fail(w, x, FAULT_UPSTREAM_RESPONSE)
-        return 0
     x.flags |= EX_ANSWERED
     x.phase = PHASE_BODY
-    x.response_bytes += <u32>head_n
-    body = buf_head(&up.inb)
-    if x.response.ready <= SMALL_BODY_BYTES:
-        if x.response.ready:
-            memcpy(w.scratch + head_n, body, x.response.ready)
-        body_n = conn_send_head(w, down, w.scratch, <size_t>head_n + x.response.ready, NULL, 0)
-        if body_n >= 0:
-            body_n = x.response.ready
-    else:
-        body_n = conn_send_head(w, down, w.scratch, <size_t>head_n, body, x.response.ready)
-    if body_n < 0:
+    if pipe_start(w, &x.response, up, down, <size_t>head_n) < 0:
         exchange_abort(w, x)
         return 0
-    x.response.ready -= <u32>body_n
-    x.response.sent += <u32>body_n
-    x.response.moved_bytes += <u64>body_n
-    pipe_forget(&x.response, up)
+    pipe_forget(w, &x.response, up)
     return 1
 
 
 cdef bint response_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
-    cdef u16 flags = 0
+    cdef u32 flags = 0
     cdef u64 before = x.response.moved_bytes
     cdef int r = pipe_pump(w, &x.response, up, down, &flags)
     if x.response.moved_bytes != before:
@@ -243,11 +290,11 @@ cdef bint response_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept n
 
 
 cdef bint response_done(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
-    if x.request.done and x.request.ready == 0:
+    if pipe_over(&x.request):
         exchange_complete(w, x, down, up)
         return 0
     # An early answer: the upstream may still read the rest, which alone keeps both connections usable.
-    if x.flags & EX_UP_KEEP and x.flags & EX_DOWN_KEEP and not up.flags & CONN_BROKEN:
+    if x.flags & EX_UP_KEEP and x.flags & EX_DOWN_KEEP and not up.flags & CONN_BROKEN and not up.stream & STREAM_RESET:
         return 1
     exchange_cut_request(w, x, down, up)
     return 0
@@ -255,7 +302,7 @@ cdef bint response_done(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept n
 
 cdef bint tunnel_begin(Worker* w, Exchange* x, Conn* down, Conn* up, size_t head_n) noexcept nogil:
     x.flags |= EX_ANSWERED
-    x.flags &= <u16>~(EX_DOWN_KEEP | EX_UP_KEEP)
+    x.flags &= ~<u32>(EX_DOWN_KEEP | EX_UP_KEEP)
     x.response_bytes += <u32>head_n
     x.request_bytes += <u32>x.request.moved_bytes
     x.phase = PHASE_TUNNEL
@@ -271,9 +318,11 @@ cdef bint tunnel_begin(Worker* w, Exchange* x, Conn* down, Conn* up, size_t head
         wheel_cancel(&w.wheel, slab_index(&w.conns, down))
     wheel_cancel(&w.wheel, slab_index(&w.conns, up))
     # A tunnel may be silent for as long as it likes, but not outlive its peers.
-    sys_keepalive(down.fd)
-    sys_keepalive(up.fd)
-    if conn_send_head(w, down, w.scratch, head_n, NULL, 0) < 0:
+    if not down.id:
+        sys_keepalive(down.fd)
+    if not up.id:
+        sys_keepalive(up.fd)
+    if head_send(w, down, head_n) < 0:
         exchange_abort(w, x)
         return 0
     return 1
@@ -283,15 +332,16 @@ cdef bint tunnel_begin(Worker* w, Exchange* x, Conn* down, Conn* up, size_t head
 cdef bint tunnel_pump(Worker* w, Exchange* x, bint to_upstream, Conn* source, Conn* sink) noexcept nogil:
     cdef Pipe* p = &x.request if to_upstream else &x.response
     cdef u64 before = p.moved_bytes
-    cdef u16 flags = 0
+    cdef u32 flags = 0
     cdef int r = pipe_pump(w, p, source, sink, &flags)
     if p.moved_bytes != before:
         x.active_ns = w.now_ns
     if r == PUMP_YIELD:
         conn_defer(w, source)
     elif r == PUMP_DONE:
-        # Half-close: what the other side still has to say goes on.
-        conn_shut(w, sink)
+        # Half-close: what the other side still has to say goes on. A stream has heard it already.
+        if not sink.id:
+            conn_shut(w, sink)
     elif r == PUMP_FULL:
         exchange_starve(w, x, source if to_upstream == 0 else sink)
     return r != PUMP_SOURCE_FAILED and r != PUMP_SINK_FAILED
@@ -303,7 +353,7 @@ cdef bint tunnel_drive(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
     if not whole:
         exchange_end_tunnel(w, x, down, up, 1)
         return 0
-    if x.request.done and x.request.ready == 0 and x.response.done and x.response.ready == 0:
+    if pipe_over(&x.request) and pipe_over(&x.response):
         exchange_end_tunnel(w, x, down, up, 0)
         return 0
     return 1

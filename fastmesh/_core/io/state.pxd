@@ -8,18 +8,22 @@ from fastmesh._core.base.types cimport i32, i64, u8, u16, u32, u64
 from fastmesh._core.base.wheel cimport Timer, Wheel
 from fastmesh._core.routing.balancer cimport BalancerState
 from fastmesh._core.routing.snapshot cimport Snapshot
+from fastmesh._core.wire.hpack cimport HpackDecoder, HpackEncoder
 from fastmesh._core.wire.http1_chunked cimport Chunked
 from fastmesh._core.wire.http1_head cimport Http1Head, Http1Resume
 
 cdef enum:
     LISTENERS_MAX = 32
-    SCRATCH_BYTES = 524288      # a composed head and a small body; heads are at most HEAD_BYTES_MAX
+    SCRATCH_BYTES = 1048576     # a composed head and a small body; heads are at most HEAD_BYTES_MAX, blocks need thrice that
     HEAD_BYTES_MAX = 196608     # ceiling of the setting: a head must fit a large buffer with room to read on
     EVENTS_PER_TURN = 256
     SMALL_BODY_BYTES = 4096     # copied behind the head: cheaper than a second iovec
     DRIVE_BYTES = 1048576       # moved for one exchange before the others get their turn
     DRIVE_STEPS = 32            # exchanges or reads done for one connection before the others get their turn
     OFFERED_BYTES = 47          # a longer Upgrade is ignored, as a server may (RFC 9110 7.8)
+    FRAMING_STREAM = 5          # beside wire's Framing: the body of an HTTP/2 stream, up to its END_STREAM
+    SESSION_BUCKETS = 64        # of a session's streams by id
+    SESSION_RESETS = 64         # ids kept of streams we have reset: what is still on its way for them is expected
 
 cdef enum ConnKind:
     CONN_LISTENER = 1
@@ -37,6 +41,7 @@ cdef enum ConnState:
     UP_BUSY
     UP_IDLE             # pooled
     CONN_RELAY          # either side of a tunnel
+    CONN_SESSION        # speaks HTTP/2: its streams have the exchanges
 
 cdef enum ConnFlag:
     CONN_READABLE = 1   # a read may bring bytes (edge-triggered: cleared by a short read)
@@ -48,6 +53,20 @@ cdef enum ConnFlag:
     CONN_DEFERRED = 64  # is in the worker's deferred list
     CONN_SHUT = 128     # we have sent FIN
 
+# What an HTTP/2 stream has behind it.
+cdef enum StreamFlag:
+    STREAM_REMOTE_END = 1   # the peer sent END_STREAM
+    STREAM_LOCAL_END = 2    # we did
+    STREAM_RESET = 4        # RST_STREAM went either way, or its connection is gone
+    STREAM_HEAD = 8         # its final head came (a request's, or a response's that is no 1xx)
+    STREAM_WAITING = 16     # in its session's list of streams that have more to send
+    STREAM_UNDONE = 32      # the peer says it did nothing for it: the request may be sent again
+    STREAM_GRPC = 64        # a gRPC request
+    STREAM_NEVER = 128      # a field of its head was never-indexed
+    STREAM_BAD = 512        # we ended it: its peer broke the rules
+    STREAM_STALLED = 256    # it waits for the connection's window, not for room in outb
+
+# A connection, or one stream of an HTTP/2 connection: to an exchange they are the same.
 ctypedef struct Conn:
     u32 generation      # SlabHeader
     u32 next_free
@@ -69,8 +88,72 @@ ctypedef struct Conn:
     # upstream
     u32 slot            # endpoint
     u32 slot_gen
-    u32 newer           # pool list by index, SLAB_NONE at the ends
+    u32 newer           # pool list by index, SLAB_NONE at the ends; sessions of a slot, streams that wait: likewise
     u32 older
+    # HTTP/2 (io/stream)
+    u32 session         # of a connection that speaks it, and of its streams: index + 1 in the sessions; 0: none
+    u32 id              # of a stream; 0: a connection
+    u64 parent          # handle of a stream's connection
+    i32 send_window     # what the peer lets us send on this stream; may be negative (RFC 9113 6.9.2)
+    i32 recv_window     # what it may still send
+    u32 recv_size       # what it may send without hearing from us
+    u32 credit          # taken out of inb and not yet given back to it
+    u32 fresh           # bytes that came into inb since they were last asked for
+    u32 tail            # text of the trailer section at the end of inb
+    u32 chain           # next stream in the session's bucket, by index
+    u16 stream          # StreamFlag
+
+cdef enum SessionFlag:
+    SESSION_CLIENT = 1      # we are its client: the connection goes to an endpoint
+    SESSION_PREFACE = 2     # the client's preface is awaited
+    SESSION_SETTINGS = 4    # the peer's SETTINGS came
+    SESSION_GOING = 8       # GOAWAY was sent or received: no new streams
+    SESSION_LEAVING = 16    # the first GOAWAY of a drain was sent, the last is due
+    SESSION_BULK = 32       # a read filled its buffer: the next may be large
+    SESSION_STARVED = 64    # there was no buffer for what a stream brought: reading rests
+    SESSION_FLUSH = 128     # in the worker's list of those to write out at the end of the turn
+    SESSION_PINGED = 256    # our PING is not answered yet
+    SESSION_BLOCK = 512     # a header block goes on in CONTINUATION
+    SESSION_SETTLED = 1024  # the peer has acknowledged our SETTINGS
+
+# What an HTTP/2 connection has beside its Conn.
+ctypedef struct Session:
+    u32 generation          # SlabHeader
+    u32 next_free
+    u64 conn                # handle
+    u32 flags               # SessionFlag
+    u32 streams             # open now
+    u32 last_id             # highest stream the other side began (server), or we (client)
+    u32 peer_streams        # SETTINGS_MAX_CONCURRENT_STREAMS of the peer
+    u32 peer_frame          # SETTINGS_MAX_FRAME_SIZE
+    i32 peer_window         # SETTINGS_INITIAL_WINDOW_SIZE
+    i32 send_window
+    i32 recv_window
+    u32 credit              # received and not yet given back
+    u32 data_id             # stream of the DATA frame that is being read
+    u32 data_left           # of its payload, padding not counted
+    u32 pad_left
+    u8 data_flags
+    u8 block_flags          # of the HEADERS that CONTINUATION goes on with
+    u16 block_frames        # CONTINUATION frames of this block
+    u32 block_id
+    Buf block               # owns: the block so far
+    u32 waiting_first       # streams that have more to send, by index, SLAB_NONE at the ends
+    u32 waiting_last
+    u32 glitches            # in thousandths of one, as of glitch_ns
+    u32 updates             # WINDOW_UPDATEs that are free: some for each DATA frame we send
+    i64 glitch_ns
+    i64 idle_ns             # how long it may be without a stream
+    i64 ping_ns             # between two PINGs of ours while it has streams, 0: none
+    i64 ping_timeout_ns     # and how long their answer may take
+    i64 starved_ns          # since when, 0: not
+    u32 resets_spent        # client: resets we sent, in thousandths, as of reset_ns
+    u32 reset_at            # where the next id goes in reset_ids
+    i64 reset_ns
+    u32 reset_ids[SESSION_RESETS]
+    u32 buckets[SESSION_BUCKETS]    # first stream by id, by index
+    HpackDecoder decoder
+    HpackEncoder encoder
 
 # One direction of an exchange's body.
 ctypedef struct Pipe:
@@ -78,8 +161,14 @@ ctypedef struct Pipe:
     u8 done             # 1: every byte of the message was taken from the source (trailers included)
     u8 last             # chunked: the last-chunk line was seen; the trailer section follows
     u8 strip            # chunked: the receiver knows no chunks
+    u8 wrap             # the receiver wants chunks and the source has none
+    u8 sized            # FRAMING_STREAM: Content-Length said left_bytes
+    u8 ended            # the receiver was told that this is all
     u8 fault            # Http1Fault after PUMP_BAD
+    u32 tail            # trailer section that follows `ready`, for a receiver that gets it in another form
+    u16 grpc            # grpc-status of the trailers, and one; 0: none
     u32 sent            # bytes from the source's r on that were forwarded but are kept for a replay
+    u32 head            # of those, the message's head
     u32 ready           # bytes behind `sent` that are lawful body and not yet forwarded
     u64 left_bytes      # FRAMING_LENGTH: not yet taken into ready
     u64 moved_bytes     # forwarded so far, heads excluded
@@ -107,8 +196,12 @@ cdef enum ExchangeFlag:
     EX_FRESH = 1024         # the next upstream connection must be a new one
     EX_IDEMPOTENT = 2048
     EX_COUNTED = 4096       # balancer_begin was called and balancer_end is owed
-    EX_FLYING = 16384       # sent, no response head yet: in the flight list of its slot
     EX_STARVED = 8192       # no buffer was free: looked at again by the upstream connection's timer
+    EX_FLYING = 16384       # sent, no response head yet: in the flight list of its slot
+    EX_HTTP2 = 32768        # the client speaks HTTP/2
+    EX_GRPC = 65536         # a gRPC request: errors are told by grpc-status
+    EX_NEVER = 131072       # its head had a never-indexed field (RFC 7541 6.2.3)
+    EX_SIZED = 262144       # the request has a Content-Length
 
 ctypedef struct Exchange:
     u32 generation          # SlabHeader
@@ -119,8 +212,9 @@ ctypedef struct Exchange:
     u8 method               # Method
     u8 tries                # endpoints that could not be connected to
     u8 retry_connect        # of the route
-    u16 flags               # ExchangeFlag
+    u32 flags               # ExchangeFlag
     u16 status              # answered to the client, 0: nothing yet
+    u16 grpc_status         # of the answer, and one; 0: none was seen
     u32 head_bytes          # of the request head, from the client's inb.r on while EX_REPLAY
     u32 route               # index in the snapshot of `version`
     u32 backend             # same
@@ -163,6 +257,7 @@ ctypedef struct Waiting:
     u64 flight_last
     u32 backend             # index in the adopted snapshot of the endpoint with this slot
     u32 endpoint            # same
+    u32 sessions            # HTTP/2 connections to it by index, and one; 0: none
 
 # What Python sends: small, rare, whole.
 cdef enum CommandKind:
@@ -216,6 +311,7 @@ ctypedef struct Worker:
     Snapshot* snap          # shares epoch: adopted at the start of a turn
     Slab conns
     Slab exchanges
+    Slab sessions
     Pools pools
     Wheel wheel             # of connections
     BalancerState balancer
@@ -236,6 +332,9 @@ ctypedef struct Worker:
     u32 tunnel_count
     u64* deferred           # owns; connections to look at again next turn
     u32 deferred_count
+    u64* flushes            # owns; HTTP/2 connections to write out at the end of this turn
+    u32 flush_count
+    u32 stream_count
     Ring commands
     Ring events
     Ring* log               # borrows the log, kept alive by the bridge; NULL: no access log

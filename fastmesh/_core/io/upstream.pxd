@@ -7,9 +7,12 @@ from fastmesh._core.routing.snapshot cimport Snapshot
 # A connection to an endpoint of the adopted snapshot. OK: *out is pooled and ready (CONN_REUSED). AGAIN: *out is connecting.
 # FULL: the endpoint's connection cap is reached. LIMIT: we lack descriptors, memory or ports, which says nothing of the
 # endpoint. IO: the attempt failed at once (*error says why). `fresh`: none from the pool.
-cdef int upstream_take(Worker* w, u32 endpoint, bint fresh, Conn** out, int* error) noexcept nogil
+# http2: *out is a stream; it may be used at once, even on a connection that is still being made.
+cdef int upstream_take(Worker* w, u32 endpoint, bint http2, bint fresh, Conn** out, int* error) noexcept nogil
 # After a connecting one became writable. OK, AGAIN (not yet), or IO with *error.
 cdef int upstream_connected(Worker* w, Conn* c, int* error) noexcept nogil
+# Whether a connection (or stream) to the slot can be had without exceeding its backend's bounds.
+cdef bint upstream_has_room(Worker* w, u32 slot) noexcept nogil
 # Back to the pool, or closed when it may not be reused.
 cdef void upstream_give(Worker* w, Conn* c) noexcept nogil
 cdef void upstream_close(Worker* w, Conn* c, bint reset) noexcept nogil

@@ -1,6 +1,6 @@
 from fastmesh._core.base.buffer cimport buf_give, buf_len
 from fastmesh._core.base.meter cimport (
-    COUNT_CONNECTS, COUNT_EVENTS_DROPPED, COUNT_REUSES, COUNT_UPSTREAM_CLOSES,
+    COUNT_CONNECTS, COUNT_EVENTS_DROPPED, COUNT_H2_UPSTREAM_STREAMS, COUNT_REUSES, COUNT_UPSTREAM_CLOSES,
     COUNT_UPSTREAM_EVICTIONS, EndpointMeter, meters_count,
 )
 from fastmesh._core.base.ring cimport ring_write
@@ -12,13 +12,19 @@ from fastmesh._core.ffi.linux cimport (
     AF_INET, AF_INET6, EADDRNOTAVAIL, EAGAIN, EINPROGRESS, ENOBUFS, ENOMEM, sockaddr, sys_close, sys_connect, sys_connect_error,
     sys_eventfd_signal, sys_nodelay, sys_socket,
 )
-from fastmesh._core.io.connection cimport conn_close, conn_deadline, conn_open, conn_recv, conn_room
+from fastmesh._core.io.connection cimport conn_close, conn_deadline, conn_defer, conn_get, conn_open, conn_recv, conn_room
+from fastmesh._core.io.session cimport session_free, session_goaway, session_new, session_of
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, CONN_UP, CONN_WRITABLE, UP_BUSY, UP_CONNECTING,
-    UP_IDLE, Event, Waiting,
+    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, CONN_SESSION, CONN_UP, CONN_WRITABLE, SESSION_CLIENT,
+    SESSION_GOING, SESSION_STARVED, UP_BUSY, UP_CONNECTING, UP_IDLE, Event, Session, Waiting,
 )
+from fastmesh._core.io.stream cimport stream_close, stream_open
 from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE
 from fastmesh._core.routing.snapshot cimport Backend, Endpoint
+from fastmesh._core.wire.http2_frame cimport H2_CANCEL, H2_NO_ERROR
+
+cdef enum:
+    STREAM_IDS = 0x7FFFFFF0     # a connection whose ids are used up takes no more streams (RFC 9113 5.1.1)
 
 
 cdef void upstream_event(Worker* w, u32 kind, u32 slot, int error) noexcept nogil:
@@ -126,11 +132,131 @@ cdef int upstream_dial(Worker* w, const Endpoint* endpoint, const Backend* backe
     return AGAIN
 
 
-cdef int upstream_take(Worker* w, u32 index, bint fresh, Conn** out, int* error) noexcept nogil:
+# Whether another stream may begin on it.
+cdef inline bint session_takes(const Session* s, const Backend* backend) noexcept nogil:
+    return (
+        not s.flags & (SESSION_GOING | SESSION_STARVED) and s.streams < backend.max_streams
+        and s.streams < s.peer_streams and s.last_id < STREAM_IDS
+    )
+
+
+# The first connection of the slot that takes another stream, or NULL.
+cdef Conn* session_free_of(Worker* w, u32 slot, const Backend* backend) noexcept nogil:
+    cdef Conn* c = <Conn*>slab_live(&w.conns, w.waiting[slot].sessions - 1)
+    cdef Session* s
+    while c != NULL:
+        s = session_of(w, c)
+        if s != NULL and not c.flags & CONN_BROKEN and session_takes(s, backend):
+            return c
+        c = <Conn*>slab_live(&w.conns, c.older)
+    return NULL
+
+
+cdef void session_link(Worker* w, Conn* c) noexcept nogil:
+    cdef Waiting* waiting = &w.waiting[c.slot]
+    cdef Conn* first = <Conn*>slab_live(&w.conns, waiting.sessions - 1)
+    c.older = waiting.sessions - 1
+    c.newer = SLAB_NONE
+    if first != NULL:
+        first.newer = slab_index(&w.conns, c)
+    waiting.sessions = slab_index(&w.conns, c) + 1
+
+
+cdef void session_unlink(Worker* w, Conn* c) noexcept nogil:
+    cdef Conn* before = <Conn*>slab_live(&w.conns, c.newer)
+    cdef Conn* after = <Conn*>slab_live(&w.conns, c.older)
+    if before != NULL:
+        before.older = c.older
+    else:
+        w.waiting[c.slot].sessions = c.older + 1
+    if after != NULL:
+        after.newer = c.newer
+    c.newer = SLAB_NONE
+    c.older = SLAB_NONE
+
+
+# A connection that speaks HTTP/2, on its way: frames gather in its outb until it is there.
+cdef int session_dial(Worker* w, const Endpoint* endpoint, const Backend* backend, Conn** out, int* error) noexcept nogil:
+    cdef Session* s
+    cdef int r
+    if backend.max_connections and w.balancer.slots[endpoint.slot].open_count >= backend.max_connections:
+        return FULL
+    r = upstream_dial(w, endpoint, backend, out, error)
+    if r != AGAIN:
+        return r
+    s = session_new(w, out[0], SESSION_CLIENT, backend.idle_timeout_ns)
+    if s == NULL:
+        upstream_close(w, out[0], 0)
+        return LIMIT
+    s.ping_ns = backend.ping_interval_ns
+    s.ping_timeout_ns = backend.ping_timeout_ns
+    session_link(w, out[0])
+    return OK
+
+
+cdef int stream_take(Worker* w, const Endpoint* endpoint, const Backend* backend, Conn** out, int* error) noexcept nogil:
+    cdef Conn* c = session_free_of(w, endpoint.slot, backend)
+    cdef Session* s
+    cdef Conn* stream
+    cdef bint reused = c != NULL and c.state == CONN_SESSION
+    cdef u32 before
+    cdef int r
+    if c == NULL:
+        r = session_dial(w, endpoint, backend, &c, error)
+        if r != OK:
+            return r
+    s = session_of(w, c)
+    if s.streams == 0 and c.state == CONN_SESSION:
+        w.up_idle_count -= 1
+    before = s.last_id
+    s.last_id = <u32>(before + 2 if before else 1)
+    stream = stream_open(w, c, s, s.last_id, CONN_UP, UP_BUSY)
+    if stream == NULL:
+        s.last_id = before
+        session_resting(w, c, s)
+        return LIMIT
+    if reused:
+        stream.flags |= CONN_REUSED
+        meters_count(&w.meters, COUNT_REUSES, 1)
+        meter_add(&w.meters.endpoints[endpoint.slot].reuses, 1)
+    meters_count(&w.meters, COUNT_H2_UPSTREAM_STREAMS, 1)
+    out[0] = stream
+    return OK
+
+
+# A connection that is made and has no stream counts as pooled.
+cdef void session_resting(Worker* w, Conn* c, Session* s) noexcept nogil:
+    if s != NULL and c != NULL and s.streams == 0 and c.state == CONN_SESSION:
+        w.up_idle_count += 1
+
+
+cdef void stream_give(Worker* w, Conn* stream, u32 error) noexcept nogil:
+    cdef Session* s = session_of(w, stream)
+    cdef Conn* c = conn_get(w, stream.parent)
+    cdef u32 slot = stream.slot
+    cdef bint live = state_of(w, stream) != NULL
+    stream_close(w, stream, error)
+    session_resting(w, c, s)
+    if live:
+        upstream_freed(w, slot)
+        upstream_mirror(w, slot)
+
+
+cdef bint upstream_has_room(Worker* w, u32 slot) noexcept nogil:
+    cdef const Backend* backend = &w.snap.backends[w.waiting[slot].backend]
+    cdef const EndpointState* state = &w.balancer.slots[slot]
+    if state.idle_count > 0 or backend.max_connections == 0 or state.open_count < backend.max_connections:
+        return 1
+    return session_free_of(w, slot, backend) != NULL
+
+
+cdef int upstream_take(Worker* w, u32 index, bint http2, bint fresh, Conn** out, int* error) noexcept nogil:
     cdef const Endpoint* endpoint = &w.snap.endpoints[index]
     cdef const Backend* backend = &w.snap.backends[w.waiting[endpoint.slot].backend]
     cdef EndpointState* state = &w.balancer.slots[endpoint.slot]
     cdef Conn* c
+    if http2:
+        return stream_take(w, endpoint, backend, out, error)
     if not fresh:
         c = <Conn*>slab_live(&w.conns, state.idle_head)
         if c != NULL:
@@ -158,7 +284,8 @@ cdef int upstream_connected(Worker* w, Conn* c, int* error) noexcept nogil:
     if r != 0:
         error[0] = <int>r
         return IO
-    c.state = UP_BUSY
+    c.state = CONN_SESSION if c.session else UP_BUSY
+    session_resting(w, c, session_of(w, c))
     return OK
 
 
@@ -177,6 +304,9 @@ cdef void upstream_give(Worker* w, Conn* c) noexcept nogil:
     cdef EndpointState* state = state_of(w, c)
     cdef const Backend* backend
     c.exchange = 0
+    if c.id:
+        stream_give(w, c, H2_NO_ERROR)
+        return
     if state == NULL or w.waiting[c.slot].backend == PICK_NONE or w.draining or not is_silent(w, c):
         upstream_close(w, c, 0)
         return
@@ -191,11 +321,26 @@ cdef void upstream_give(Worker* w, Conn* c) noexcept nogil:
     upstream_mirror(w, c.slot)
 
 
+# Its streams are gone, or know that it is.
+cdef void session_closed(Worker* w, Conn* c) noexcept nogil:
+    cdef Session* s = session_of(w, c)
+    if s != NULL and s.streams == 0 and c.state == CONN_SESSION:
+        w.up_idle_count -= 1
+    if c.newer != SLAB_NONE or w.waiting[c.slot].sessions == slab_index(&w.conns, c) + 1:
+        session_unlink(w, c)
+    session_free(w, c)
+
+
 cdef void upstream_close(Worker* w, Conn* c, bint reset) noexcept nogil:
     cdef EndpointState* state
     cdef u32 slot = c.slot
+    if c.id:
+        stream_give(w, c, H2_CANCEL)
+        return
     if c.state == UP_IDLE:
         pool_unlink(w, c)
+    if c.session:
+        session_closed(w, c)
     state = state_of(w, c)
     if state != NULL:
         state.open_count -= 1
@@ -223,8 +368,20 @@ cdef void upstream_close_idle(Worker* w) noexcept nogil:
     cdef Conn* c
     for i in range(w.conns.high):
         c = <Conn*>slab_live(&w.conns, i)
-        if c != NULL and c.kind == CONN_UP and c.state == UP_IDLE:
+        if c == NULL or c.kind != CONN_UP:
+            continue
+        if c.state == UP_IDLE:
             upstream_close(w, c, 0)
+        elif c.session and not c.id:
+            session_leave(w, c)
+
+
+# It takes no more streams, and closes with its last.
+cdef void session_leave(Worker* w, Conn* c) noexcept nogil:
+    cdef Session* s = session_of(w, c)
+    if s != NULL and not s.flags & SESSION_GOING:
+        session_goaway(w, c, s, 0, H2_NO_ERROR)
+        conn_defer(w, c)
 
 
 cdef void upstream_adopt(Worker* w, const Snapshot* snap) noexcept nogil:
@@ -245,9 +402,12 @@ cdef void upstream_adopt(Worker* w, const Snapshot* snap) noexcept nogil:
             meter_set(&w.meters.endpoints[endpoint.slot].slot_gen, endpoint.slot_gen)
     for i in range(w.conns.high):
         c = <Conn*>slab_live(&w.conns, i)
-        if c == NULL or c.kind != CONN_UP or c.state != UP_IDLE:
+        if c == NULL or c.kind != CONN_UP or c.id or (c.state != UP_IDLE and not c.session):
             continue
         waiting = &w.waiting[c.slot]
         if waiting.backend == PICK_NONE or snap.endpoints[waiting.endpoint].slot_gen != c.slot_gen:
+            if c.session:
+                session_leave(w, c)
+                continue
             meters_count(&w.meters, COUNT_UPSTREAM_EVICTIONS, 1)
             upstream_close(w, c, 0)

@@ -25,20 +25,25 @@ from fastmesh._core.io.downstream cimport (
 from fastmesh._core.io.exchange cimport exchange_down_event, exchange_down_timer, exchange_drive, exchange_up_timer
 from fastmesh._core.io.fault cimport FAULT_STOPPED
 from fastmesh._core.io.finish cimport exchange_fail, exchange_get
+from fastmesh._core.io.http2 cimport http2_connecting, http2_event, http2_stop, http2_timer
 from fastmesh._core.io.meters cimport meters_publish
 from fastmesh._core.io.request cimport request_adopt, request_connecting, request_serve_pending
+from fastmesh._core.io.session cimport sessions_flush
 from fastmesh._core.io.state cimport (
-    COMMAND_ADD_LISTENER, COMMAND_DRAIN, COMMAND_REMOVE_LISTENER, COMMAND_STOP, CONN_DEFERRED, CONN_DOWN,
-    CONN_LISTENER, CONN_RDHUP, CONN_READABLE, CONN_UP, CONN_WRITABLE, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, EVENT_DRAINED,
-    EVENTS_PER_TURN, LISTENERS_MAX, SCRATCH_BYTES, UP_CONNECTING, UP_IDLE, Conn, Exchange, Waiting,
+    COMMAND_ADD_LISTENER, COMMAND_DRAIN, COMMAND_REMOVE_LISTENER, COMMAND_STOP, CONN_BROKEN, CONN_DEFERRED, CONN_DOWN,
+    CONN_LISTENER, CONN_RDHUP, CONN_READABLE, CONN_SESSION, CONN_UP, CONN_WRITABLE, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, EVENT_DRAINED,
+    EVENTS_PER_TURN, LISTENERS_MAX, SCRATCH_BYTES, UP_CONNECTING, UP_IDLE, Conn, Exchange, Session, Waiting,
 )
+from fastmesh._core.io.stream cimport stream_close
 from fastmesh._core.io.upstream cimport (
     upstream_adopt, upstream_close, upstream_close_idle, upstream_event, upstream_idle_event, upstream_idle_timeout,
 )
 from fastmesh._core.routing.balancer cimport EndpointState, balancer_adopt
 from fastmesh._core.routing.snapshot cimport Snapshot
+from fastmesh._core.wire.http2_frame cimport H2_INTERNAL_ERROR
 
 cdef enum:
+    SESSION_SHARE = 4           # one connection object in so many may speak HTTP/2
     TICK_NS = 1048576           # of the timer wheel: deadlines are met to about a millisecond
     CLOCK_EVERY = 15            # events between two clock reads inside a turn, less one: a mask
     COMMAND_RING_BYTES = 65536
@@ -68,6 +73,7 @@ cdef int worker_init(Worker* w, Shared* shared, u32 index, u32 conns, u32 exchan
     w.waiting = <Waiting*>reserve(slots, sizeof(Waiting))
     w.freed = <u32*>reserve(slots, 2 * sizeof(u32))
     w.deferred = <u64*>reserve(conns, 2 * sizeof(u64))
+    w.flushes = <u64*>reserve(conns, sizeof(u64))
     w.scratch = <u8*>reserve(SCRATCH_BYTES, 1)
     w.meters.blocks = <Block*>reserve(blocks, sizeof(Block))
     w.meters.endpoints = <EndpointMeter*>reserve(slots, sizeof(EndpointMeter))
@@ -81,9 +87,10 @@ cdef int worker_init(Worker* w, Shared* shared, u32 index, u32 conns, u32 exchan
         w.balancer.rng = 1
     if (w.waiting == NULL or w.freed == NULL or w.deferred == NULL or w.scratch == NULL or w.meters.blocks == NULL
             or w.meters.endpoints == NULL or w.block_of == NULL or w.balancer.slots == NULL
-            or w.balancer.cursors == NULL):
+            or w.balancer.cursors == NULL or w.flushes == NULL):
         return FULL
     if (slab_init(&w.conns, sizeof(Conn), conns) != OK or slab_init(&w.exchanges, sizeof(Exchange), exchanges) != OK
+            or slab_init(&w.sessions, sizeof(Session), conns // SESSION_SHARE + 1) != OK
             or pools_init(&w.pools, small, large) != OK or ring_init(&w.commands, COMMAND_RING_BYTES) != OK
             or ring_init(&w.events, EVENT_RING_BYTES) != OK):
         return FULL
@@ -111,6 +118,7 @@ cdef void worker_free(Worker* w) noexcept nogil:
     sys_release(w.waiting, slots * sizeof(Waiting)); w.waiting = NULL
     sys_release(w.freed, slots * 2 * sizeof(u32)); w.freed = NULL
     sys_release(w.deferred, w.conns.capacity * 2 * sizeof(u64)); w.deferred = NULL
+    sys_release(w.flushes, w.conns.capacity * sizeof(u64)); w.flushes = NULL
     sys_release(w.scratch, SCRATCH_BYTES); w.scratch = NULL
     sys_release(w.meters.blocks, w.meters.block_capacity * sizeof(Block)); w.meters.blocks = NULL
     sys_release(w.meters.endpoints, slots * sizeof(EndpointMeter)); w.meters.endpoints = NULL
@@ -119,6 +127,7 @@ cdef void worker_free(Worker* w) noexcept nogil:
     sys_release(w.balancer.cursors, slots * sizeof(u64)); w.balancer.cursors = NULL
     slab_free(&w.conns)
     slab_free(&w.exchanges)
+    slab_free(&w.sessions)
     pools_free(&w.pools)
     ring_free(&w.commands)
     ring_free(&w.events)
@@ -176,12 +185,16 @@ cdef void worker_dispatch(Worker* w, Conn* c, bint gone) noexcept nogil:
     cdef Exchange* x
     if c.state == DOWN_IDLE or c.state == DOWN_HEAD:
         downstream_ready(w, c)
+    elif c.state == CONN_SESSION:
+        http2_event(w, c)
     elif c.state == UP_IDLE:
         upstream_idle_event(w, c)
     elif c.state == DOWN_LINGER:
         client_linger(w, c)
     elif c.kind == CONN_LISTENER:
         listener_accept(w, c)
+    elif c.state == UP_CONNECTING and c.session:
+        http2_connecting(w, c, 0)
     else:
         x = exchange_get(w, c.exchange)
         if x == NULL:
@@ -189,7 +202,7 @@ cdef void worker_dispatch(Worker* w, Conn* c, bint gone) noexcept nogil:
         elif c.state == UP_CONNECTING:
             request_connecting(w, x, c, 0)
         elif c.kind == CONN_DOWN:
-            exchange_down_event(w, x, gone)
+            exchange_down_event(w, x, gone or (c.id and c.flags & CONN_BROKEN))
         else:
             exchange_drive(w, x)
 
@@ -240,6 +253,10 @@ cdef void worker_timers(Worker* w) noexcept nogil:
             client_close(w, c, 0)
         elif c.state == UP_IDLE:
             upstream_idle_timeout(w, c)
+        elif c.state == CONN_SESSION:
+            http2_timer(w, c)
+        elif c.state == UP_CONNECTING and c.session:
+            http2_connecting(w, c, 1)
         else:
             x = exchange_get(w, c.exchange)
             if x == NULL:
@@ -286,16 +303,24 @@ cdef void worker_stop(Worker* w) noexcept nogil:
             exchange_fail(w, x, FAULT_STOPPED)
     for i in range(w.conns.high):
         c = <Conn*>slab_live(&w.conns, i)
-        if c == NULL:
+        if c == NULL or c.id:
             continue
-        if c.kind == CONN_DOWN:
+        if c.state == CONN_SESSION:
+            http2_stop(w, c)
+        elif c.kind == CONN_DOWN:
             client_close(w, c, 0)
         elif c.kind == CONN_UP:
             upstream_close(w, c, 0)
         else:
             conn_close(w, c, 0)
+    # Streams that no exchange had.
+    for i in range(w.conns.high):
+        c = <Conn*>slab_live(&w.conns, i)
+        if c != NULL:
+            stream_close(w, c, H2_INTERNAL_ERROR)
     memset(w.listeners, 0, sizeof(w.listeners))
     w.deferred_count = 0
+    w.flush_count = 0
 
 
 cdef void worker_turn(Worker* w, epoll_event* events, long n) noexcept nogil:
@@ -319,6 +344,8 @@ cdef void worker_turn(Worker* w, epoll_event* events, long n) noexcept nogil:
     worker_timers(w)
     if w.freed_count:
         request_serve_pending(w)
+    if w.flush_count:
+        sessions_flush(w)
     meters_publish(w)
     took = sys_monotonic_ns() - start
     meters_gauge(&w.meters, GAUGE_TURN_NS, <u64>took)

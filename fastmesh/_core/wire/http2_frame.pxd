@@ -87,5 +87,7 @@ cdef inline void frame_write(u8* p, u32 n, u8 type, u8 flags, u32 stream) noexce
     p[4] = flags
     put32(p + 5, stream)
 
+cdef const char* PREFACE        # what a client sends first (RFC 9113 3.4)
+
 # Whether the n bytes are the beginning of the client's preface (RFC 9113 3.4): OK all of it, AGAIN so far, BAD not.
 cdef int preface_match(const u8* p, size_t n) noexcept nogil

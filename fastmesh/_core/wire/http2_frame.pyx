@@ -3,7 +3,7 @@ from libc.string cimport memcmp
 from fastmesh._core.base.status cimport AGAIN, BAD, OK
 
 
-cdef const char* PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 cdef int preface_match(const u8* p, size_t n) noexcept nogil:
