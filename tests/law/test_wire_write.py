@@ -7,31 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.model.edit_model import DATE, edits, wanted_dropped, wanted_forwarding, wanted_via
 from tests.model.wire_enums import FULL, OK, Edit, Flag, Form, Framing, Method
 from tests.model.wire_messages import messages
 from tests.model.wire_model import Limits, Verdict, judge
 from tests.probe.wire_http1 import Parser, error
 
-DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
 WIDE = Limits(1 << 20, 1 << 20, 1 << 20, 1024)
 NEVER = {b"keep-alive", b"proxy-connection", b"http2-settings"}
-
-
-@st.composite
-def edits(draw: st.DrawFn) -> dict[str, Any]:
-    flags = 0
-    for flag in Edit:
-        flags |= flag if draw(st.integers(0, 3)) == 0 else 0
-    return {
-        "flags": flags,
-        "via": draw(st.sampled_from([None, b"fm", b""])),
-        "client": draw(st.sampled_from([None, b"10.1.2.3", b"2001:db8::1"])),
-        "date": draw(st.sampled_from([None, DATE])),
-        "https": draw(st.booleans()),
-        "max_forwards": draw(st.integers(0, 255)),
-        "host": draw(st.sampled_from([None, b"10.0.0.1:9000"])),
-        "received_http2": draw(st.booleans()),
-    }
 
 
 def parsed(kind: str, data: bytes) -> tuple[Parser, Verdict]:
@@ -54,39 +37,6 @@ def wanted_start(kind: str, data: bytes, head: dict[str, int]) -> bytes:
         if not target.startswith(b"/"):
             target = b"*" if head["method"] == Method.METHOD_OPTIONS and not target else b"/" + target
     return data[head["line_off"] :][: head["method_len"]] + b" " + target + b" HTTP/1.1"
-
-
-def wanted_dropped(flags: int, new_host: bool) -> set[bytes]:
-    names: set[bytes] = {b"host"} if new_host else set()
-    rules = (
-        (Edit.EDIT_DROP_CODING, {b"transfer-encoding", b"trailer"}), (Edit.EDIT_DROP_LENGTH, {b"content-length"}),
-        (Edit.EDIT_DROP_EXPECT, {b"expect"}), (Edit.EDIT_MAX_FORWARDS, {b"max-forwards"}),
-        (Edit.EDIT_XFF, {b"x-forwarded-for"}), (Edit.EDIT_CHUNKED, {b"transfer-encoding", b"content-length"}),
-    )  # fmt: skip
-    for flag, dropped in rules:
-        names |= dropped if flags & flag else set()
-    if flags & Edit.EDIT_XFF_REPLACE:
-        names |= {b"x-forwarded-proto"} if flags & Edit.EDIT_XFF else set()
-        names |= {b"forwarded"} if flags & Edit.EDIT_FORWARDED else set()
-    return names
-
-
-def wanted_forwarding(lines: list[tuple[bytes, bytes, bytes]], edit: dict[str, Any]) -> list[bytes]:
-    flags, client = edit["flags"], edit["client"]
-    proto = b"https" if edit["https"] else b"http"
-    out = []
-    if flags & Edit.EDIT_FORWARDED:
-        node = b"unknown" if client is None else b'"[%s]"' % client if b":" in client else client
-        out.append(b"Forwarded: for=%s;proto=%s" % (node, proto))
-    if flags & Edit.EDIT_XFF:
-        came = [] if flags & Edit.EDIT_XFF_REPLACE else lines
-        chain = [value for name, value, _ in came if name == b"x-forwarded-for" and value]
-        chain += [client] if client else []
-        if chain:
-            out.append(b"X-Forwarded-For: " + b", ".join(chain))
-        if not any(name == b"x-forwarded-proto" for name, _, _ in came):
-            out.append(b"X-Forwarded-Proto: " + proto)
-    return out
 
 
 def wanted_connection(data: bytes, head: dict[str, int], flags: int) -> list[bytes]:
@@ -127,10 +77,10 @@ def wanted_head(kind: str, data: bytes, verdict: Verdict, edit: dict[str, Any]) 
     if kind == "response" and edit["date"] and b"date" not in names:
         out.append(b"Date: " + DATE)
     if edit["via"]:
-        out.append(b"Via: %s %s" % (b"2.0" if edit["received_http2"] else b"1.%d" % head["minor"], edit["via"]))
+        out.append(b"Via: " + wanted_via(head, edit))
     if flags & Edit.EDIT_MAX_FORWARDS:
         out.append(b"Max-Forwards: %d" % edit["max_forwards"])
-    out += wanted_forwarding(lines, edit)
+    out += [name + b": " + value for name, value in wanted_forwarding([line[:2] for line in lines], edit)]
     out += [b"Transfer-Encoding: chunked"] if flags & Edit.EDIT_CHUNKED else []
     out += wanted_connection(data, head, flags)
     return b"\r\n".join(out) + b"\r\n\r\n"
