@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 from fastmesh import config as configuration
 from fastmesh import workers
 from fastmesh.config.model import Address, Config
+from fastmesh.config.users import find_user
 
 EXIT_MACHINE = 1
 ARCHITECTURES = ("x86_64", "aarch64")
@@ -264,6 +265,20 @@ def _is_socket(path: str) -> bool:
         return False
 
 
+def judge_user(config: Config) -> Iterator[Finding]:
+    if not config.process.user:
+        return
+    try:
+        user = find_user(config.process.user)
+    except ValueError as error:
+        yield Finding("error", "user", str(error))
+        return
+    if os.geteuid() not in (0, user.uid):
+        yield Finding("error", "user", f"{config.process.user} can be become by root only, or be who starts fastmesh")
+    else:
+        yield Finding("ok", "user", f"{config.process.user} is uid {user.uid}, gid {user.gid}")
+
+
 def judge_access_log(config: Config) -> Iterator[Finding]:
     path = config.access_log.path
     if not config.access_log.is_on or path == "-":
@@ -287,6 +302,7 @@ def judge(config: Config, machine: Machine) -> Iterator[Finding]:
     yield from judge_meters(config)
     yield from judge_addresses(config)
     yield from judge_upstreams(config)
+    yield from judge_user(config)
     yield from judge_access_log(config)
 
 

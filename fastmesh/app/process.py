@@ -20,6 +20,7 @@ import uvloop
 import fastmesh
 from fastmesh.config import EXIT_CONFIG, Config, ConfigError, load
 from fastmesh.config.settings import SETTINGS
+from fastmesh.config.users import User, find_user
 from fastmesh.config.views import public
 from fastmesh.discovery.directory import Directory, Watch, targets_of
 from fastmesh.publish import ListenerKey, Plan, Publication, PublishError, listener_keys
@@ -76,7 +77,7 @@ def run_process(environ: Mapping[str, str]) -> int:
 class App:
     """One running proxy. `reread` reads the configuration again; `read_ns` is the wall clock before `config` was.
 
-    Raises OSError (the access log's file) or MemoryError (the workers' memory).
+    Raises MemoryError (the workers' memory).
     """
 
     def __init__(self, config: Config, log: ProcessLog, reread: Callable[[], Config], read_ns: int) -> None:
@@ -86,6 +87,7 @@ class App:
         self._state: State = "starting"
         self._exit_code = EXIT_OK
         self._listening: dict[ListenerKey, Listening] = {}
+        self._user: User | None = None  # to become one day
         self._directory = Directory(self._endpoints_changed, log)
         self._telemetry = telemetry = Telemetry(config, log)
         self._publication = Publication(config)
@@ -134,9 +136,11 @@ class App:
 
     async def _start(self) -> None:
         config = self._config
+        self._user = _user(config)
         self._raise_descriptor_limit(config)
         await self._start_admin(config)
         await self._adopt(config)
+        self._telemetry.start()
         self._pool.start()
         if not await self._pool.started(START_WAIT_S):
             why = [f"worker {index}: {os.strerror(number)}" for index, number in self._pool.failed.items()]
@@ -268,6 +272,7 @@ class App:
         watches: dict[str, Watch] = {}
         try:
             self._bind_new(config, bound)
+            self._drop_privileges(config)  # before names are resolved, which threads do
             interval_s = config.process.resolve_interval_ns / 1e9
             watches = await self._directory.prepare(config.backends, interval_s, RESOLVE_WAIT_S)
             self._switch(config, watches, bound)
@@ -285,6 +290,21 @@ class App:
                     listener.address, config.workers.count, config.process.backlog, frozenset(own_ports)
                 )
                 own_ports.add(bound[key].port)
+
+    def _drop_privileges(self, config: Config) -> None:
+        """Becomes the configured user, once, and tells what a reload will not be able to do."""
+        user, self._user = self._user, None
+        if user is None:
+            return
+        from fastmesh.app import privileges
+
+        try:
+            privileges.become(user)
+        except privileges.PrivilegeError as error:
+            raise StartError(str(error)) from None
+        self._log("info", "privileges dropped", user=privileges.text_of(user))
+        if config.file and not os.access(config.file, os.R_OK):
+            self._log("warning", "the user cannot read the configuration, no reload", file=config.file)
 
     def _switch(self, config: Config, watches: dict[str, Watch], bound: dict[ListenerKey, Bound]) -> None:
         plan = self._commit(config, targets_of(watches))
@@ -448,6 +468,16 @@ class App:
             stuck=len(self._pool.stuck),
             resolve_failures=self._directory.failures,
         )
+
+
+def _user(config: Config) -> User | None:
+    """Whom the process becomes once it listens; None: it stays who it is. Raises StartError."""
+    if not config.process.user:
+        return None
+    try:
+        return find_user(config.process.user)
+    except ValueError as error:
+        raise StartError(f"FASTMESH_USER={config.process.user}: {error}") from None
 
 
 def _where(error: BaseException) -> str:

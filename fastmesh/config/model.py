@@ -228,6 +228,7 @@ class Process:
     reload_interval_ns: int = NS_PER_SECOND  # how often the file is looked at for a change; 0: only on SIGHUP
     resolve_interval_ns: int = 30 * NS_PER_SECOND  # how often host names are resolved again; 0: at start, reload
     backlog: int = 4096  # of a listening socket; the kernel cuts it to net.core.somaxconn
+    user: str = ""  # what the process becomes once it listens: user or user:group; empty: it stays who it is
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from fastmesh.config.addresses import AddressKind, AdminAddress, Endpoints, List
 from fastmesh.config.logs import LogFormat, LogWords
 from fastmesh.config.matching import GrpcStatuses, Headers, Hosts, Methods, Names, UrlPath, UrlPrefix
 from fastmesh.config.model import BALANCERS, FORWARDED, HISTOGRAM_DETAILS, NS_PER_SECOND, PROTOCOLS, Config
+from fastmesh.config.users import USER_OR_NOBODY, USER_RULE
 from fastmesh.config.values import (
     FILE_PATH,
     NAME,
@@ -19,6 +20,7 @@ from fastmesh.config.values import (
     Duration,
     Integer,
     Key,
+    Pattern,
     Pseudonym,
     Size,
     Switch,
@@ -237,6 +239,9 @@ def _workers() -> tuple[Setting, ...]:
                 HOUR, group=group, field="workers.heartbeat_timeout_ns"),
         Setting("reload_interval", Duration(), "How often the file is looked at for a change; off: only on SIGHUP.",
                 10 * MS, DAY, True, group=group, field="process.reload_interval_ns"),
+        Setting("user", Pattern("user[:group]", USER_OR_NOBODY, USER_RULE), "Whom fastmesh becomes, without any "
+                "capability, once it listens; by name or number. Not set: it stays who started it.", group=group,
+                field="process.user", live=False),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 ID_MAX = (1 << 32) - 2  # (uid_t) -1 means "no change" to the kernel
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?")
+USER_OR_NOBODY = re.compile(f"({USER.pattern})?")
 USER_RULE = "must be a user, or user:group, by name or number"
 
 

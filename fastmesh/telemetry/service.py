@@ -50,7 +50,7 @@ class Telemetry:
     """Process log, access log and metrics. Methods are called from the loop's thread only."""
 
     def __init__(self, config: Config, log: ProcessLog) -> None:
-        """Raises OSError (the access log's file) or MemoryError."""
+        """Raises MemoryError."""
         from fastmesh._core import bridge
 
         self.log = log
@@ -62,13 +62,16 @@ class Telemetry:
         template = compile_template(self._format, self._fields)
         self.ring = bridge.LogRing(config.workers.count, config.access_log.ring_bytes, template)
         self._access_log = AccessLog(self.ring, log)
-        if config.access_log.is_on:
-            self._access_log.open(config.access_log.path)
         self._renderer = Renderer(self._core, config.metrics.histogram, config.metrics.endpoints)
         self._config = config
         self._limit = RateLimit(EVENT_BURST, EVENT_WINDOW_S)
         self._collector = Collector(())
         self._scrape_s = 0.0
+
+    def start(self) -> None:
+        """Opens the access log and starts the thread that writes it. Raises OSError."""
+        if self._config.access_log.is_on:
+            self._access_log.open(self._config.access_log.path)
 
     def attach(self, workers: "Sequence[Worker]", labels: Callable[[], Labels]) -> None:
         """These are the workers to read; `labels` answers what their numbers are called now."""

@@ -105,6 +105,8 @@ def values(key: Key) -> st.SearchStrategy[Any]:
         return zero | _sizes(key, kind.power_of_two)
     if isinstance(kind, Duration):
         return zero | _durations(key)
+    if key.name == "user":
+        return NAMES
     if isinstance(kind, Pseudonym):
         return st.just("") | TOKENS.filter(lambda token: token != "off")
     found = {

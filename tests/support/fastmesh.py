@@ -31,14 +31,15 @@ _ADDRESS = re.compile(r"unix:/[^\s,\"']+|\[[0-9a-f:]+\]:\d+|\d+\.\d+\.\d+\.\d+:\
 class Fastmesh:
     """`fastmesh run` with these variables (names without their FASTMESH_ prefix, lower case, as in a file).
 
-    Listens on a free port of 127.0.0.1 unless `listen` says otherwise. `nofile` bounds its descriptors.
+    Listens on a free port of 127.0.0.1 unless `listen` says otherwise. `nofile` bounds its descriptors;
+    `before` are words before the command, of a program that ends by becoming it.
     """
 
     live: ClassVar[list["Fastmesh"]] = []  # started and not yet ended; checked after every test
 
     def __init__(
         self, *, config: str = "", suffix: str = ".toml", nofile: int = 0, extra_env: Mapping[str, str] | None = None,
-        **settings: object,
+        before: tuple[str, ...] = (), **settings: object,
     ) -> None:  # fmt: skip
         self._dir = tempfile.TemporaryDirectory(prefix="fm-run-")
         self.dir = pathlib.Path(self._dir.name)
@@ -51,6 +52,7 @@ class Fastmesh:
             self.config = self.dir / f"fastmesh{suffix}"
             self.config.write_text(config)
             self.environment["FASTMESH_CONFIG"] = str(self.config)
+        self._before = before
         self.stdout = self.dir / "stdout"
         self.lines: list[str] = []
         self._changed = threading.Condition()
@@ -64,8 +66,8 @@ class Fastmesh:
 
         with self.stdout.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "fastmesh", "run"], cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL,
-                stdout=out, stderr=subprocess.PIPE, preexec_fn=limit if nofile else None,
+                [*self._before, sys.executable, "-m", "fastmesh", "run"], cwd=ROOT, env=self.environment,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, preexec_fn=limit if nofile else None,
             )  # fmt: skip
         self._reader = threading.Thread(target=self._read_log, daemon=True)
         self._reader.start()

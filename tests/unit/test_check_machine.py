@@ -223,6 +223,16 @@ def test_the_file_of_the_access_log(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_the_user_must_be_there_and_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(check.judge_user(config())) == []
+    assert one(check.judge_user(config(user="no-such-user"))).level == "error"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert one(check.judge_user(config(user="2102:7"))) == ("ok", "user", "2102:7 is uid 2102, gid 7")
+    monkeypatch.setattr(os, "geteuid", lambda: 2102)
+    assert one(check.judge_user(config(user="2102"))).level == "ok"
+    assert one(check.judge_user(config(user="2103"))).level == "error"
+
+
 def test_a_whole_check(tmp_path: Path, capsys: pytest.CaptureFixture[str], taken: int) -> None:
     environ = write(tmp_path / "f.toml", {"listen": f"127.0.0.1:{taken}", "upstream": "localhost:1", "admin": "off"})
     assert check.run(environ) == 1
