@@ -41,7 +41,7 @@ def apply(environ: Mapping[str, str], given: Mapping[str, str], dry_run: bool) -
             return 0
         backend.apply(wanted)
         for other in present():
-            if other is not backend and _holds_rules(other):
+            if other is not backend and _may_hold_rules(other):
                 other.remove()
     except ToolError as error:
         return _failed(error)
@@ -58,7 +58,7 @@ def remove(environ: Mapping[str, str], given: Mapping[str, str]) -> int:
     removed = []
     try:
         for backend in _asked(wanted):
-            if backend.found() is not None:
+            if backend.holds_rules():
                 backend.remove()
                 removed.append(backend.name)
     except ToolError as error:
@@ -112,9 +112,9 @@ def _machine_problems(wanted: Redirect, families: tuple[Any, ...] = ("ipv4",)) -
     return problems
 
 
-def _holds_rules(backend: Backend) -> bool:
+def _may_hold_rules(backend: Backend) -> bool:
     try:
-        return backend.found() is not None
+        return backend.holds_rules()
     except ToolError:
         return False  # a program without support in the kernel has made no rules
 

@@ -36,18 +36,19 @@ class Nft:
         """Leaves nothing behind. Raises ToolError."""
         run("nft", "-f", "-", text=nft.REMOVE)
 
+    def holds_rules(self) -> bool:
+        """Whether rules of ours are there. Raises ToolError."""
+        return nft.is_there(run("nft", "list", "tables"))
+
     def found(self) -> Redirect | None:
         """What is intercepted now; None: nothing. Raises ToolError."""
-        if not self._is_there():
+        if not self.holds_rules():
             return None
         return nft.found(run("nft", "-j", "list", "table", *nft.TABLE.split()))
 
     def listing(self) -> str:
-        """The rules as the kernel has them."""
-        return run("nft", "list", "table", *nft.TABLE.split()) if self._is_there() else ""
-
-    def _is_there(self) -> bool:
-        return nft.is_there(run("nft", "-j", "list", "tables"))
+        """The rules as the kernel has them; there must be some."""
+        return run("nft", "list", "table", *nft.TABLE.split())
 
 
 class Iptables:
@@ -88,6 +89,10 @@ class Iptables:
             saved = _save(family)
             _restore(family, iptables.change(iptables.ours(saved), {}))
             _remove_leftovers(family, saved)
+
+    def holds_rules(self) -> bool:
+        """Whether rules of ours are there. Raises ToolError."""
+        return any(iptables.ours(_save(family)) for family in self._usable())
 
     def found(self) -> Redirect | None:
         """What is intercepted now; None: nothing. Raises ToolError."""

@@ -8,16 +8,14 @@ import json
 import pathlib
 import shutil
 import stat
-import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.support import netns
-from tests.support.netns import Namespace, Peer
+from tests.support.netns import Command, Namespace, Peer
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROXY_UID, APP_UID = 2102, 1000
 HERE = {"ipv4": "192.0.2.1", "ipv6": "2001:db8::1"}
 THERE = {"ipv4": "192.0.2.2", "ipv6": "2001:db8::2"}
@@ -35,6 +33,8 @@ class Stage(NamedTuple):
     """The two machines and who lives there."""
 
     inside: Namespace
+    beyond: Namespace
+    command: Command  # in the first
     proxy: Peer  # of the user whose connections are left alone
     app: Peer
     outside: Peer
@@ -48,7 +48,7 @@ def stage() -> Iterator[Stage]:
             tuple(HERE[family] + BITS[family] for family in FAMILIES),
             tuple(there[family] + BITS[family] for there in (THERE, ALSO_THERE) for family in FAMILIES),
         )
-        made = Stage(inside, inside.peer(), inside.peer(APP_UID), outside.peer())
+        made = Stage(inside, outside, inside.command(), inside.peer(), inside.peer(APP_UID), outside.peer())
         for family in FAMILIES:
             made.proxy.listen(LOOPBACK[family], 4140)
             made.proxy.listen(ANY[family], 4143, transparent=True)
@@ -63,8 +63,8 @@ def stage() -> Iterator[Stage]:
 class Redirect:
     """`fastmesh redirect` in the workload's namespace, with one backend."""
 
-    def __init__(self, space: Namespace, backend: str, folder: pathlib.Path) -> None:
-        self.space, self.backend = space, backend
+    def __init__(self, stage: Stage, backend: str, folder: pathlib.Path) -> None:
+        self.space, self.command, self.backend = stage.inside, stage.command, backend
         self.name = "nft" if backend == "nft" else "iptables"
         self.folder = folder  # first in PATH
         if backend == "legacy":
@@ -76,11 +76,9 @@ class Redirect:
         (self.folder / program).symlink_to(target)
 
     def __call__(self, action: str, *options: str) -> str:
-        command = [sys.executable, "-m", "fastmesh", "redirect", action, "--backend", self.name, *options]
-        if action in ("apply", "plan"):
-            command += ["--users", str(PROXY_UID)]
-        path = f"{self.folder}:/usr/bin:/bin:/usr/sbin:/sbin"
-        return self.space.run(*command, PATH=path, PYTHONPATH=str(ROOT))
+        users = ["--users", str(PROXY_UID)] if action in ("apply", "plan") else []
+        words = ("redirect", action, "--backend", self.name, *options, *users)
+        return self.command.run(*words, path=f"{self.folder}:/usr/bin:/bin:/usr/sbin:/sbin")
 
     def state(self) -> dict[str, Any]:
         """The one interception that is there; {} for none."""
@@ -105,13 +103,16 @@ class Redirect:
 BACKENDS = ("nft", "iptables", "legacy")  # the last: iptables over its older interface to the kernel
 
 
-@pytest.fixture(params=BACKENDS[:2])
-def redirect(request: pytest.FixtureRequest, stage: Stage, tmp_path: pathlib.Path) -> Iterator[Redirect]:
+@pytest.fixture(params=BACKENDS[:2], scope="module")
+def redirect(
+    request: pytest.FixtureRequest, stage: Stage, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Redirect]:
+    """One for all tests of a backend: each begins with the rules of the one before, which an apply must replace."""
     if request.param == "legacy":
         tried = netns.run("ip", "netns", "exec", stage.inside.name, "iptables-legacy", "-t", "nat", "-L", check=False)
         if tried.returncode:
             pytest.skip("this kernel has no older interface of iptables")
-    command = Redirect(stage.inside, request.param, tmp_path)
+    command = Redirect(stage, request.param, tmp_path_factory.mktemp("bin"))
     yield command
     command("remove")
 
@@ -126,7 +127,7 @@ def direct(greeting: dict[str, Any], port: int) -> bool:
 
 
 
-@pytest.mark.parametrize("redirect", BACKENDS, indirect=True)
+@pytest.mark.parametrize("redirect", BACKENDS, indirect=True, scope="module")
 def test_connections_arrive_with_their_original_destination(stage: Stage, redirect: Redirect) -> None:
     redirect("apply")
     for family in FAMILIES:
@@ -150,7 +151,7 @@ def test_loopback_and_own_addresses_are_left_alone(stage: Stage, redirect: Redir
             assert direct(peer.greeting(host, SERVICE), SERVICE)
 
 
-@pytest.mark.parametrize("redirect", BACKENDS, indirect=True)
+@pytest.mark.parametrize("redirect", BACKENDS, indirect=True, scope="module")
 def test_ports_and_networks_that_are_skipped_are_left_alone(stage: Stage, redirect: Redirect) -> None:
     networks = ",".join(f"{ALSO_THERE[family]}" for family in FAMILIES)
     redirect(
@@ -206,9 +207,10 @@ def test_tproxy_hands_inbound_connections_over_as_they_are(stage: Stage, redirec
     assert redirect.state()["inbound_mode"] == "tproxy"
 
 
-@pytest.mark.parametrize("redirect", BACKENDS, indirect=True)
+@pytest.mark.parametrize("redirect", BACKENDS, indirect=True, scope="module")
 @pytest.mark.parametrize("mode", ["redirect", "tproxy"])
 def test_open_connections_live_through_apply_replace_and_remove(stage: Stage, redirect: Redirect, mode: str) -> None:
+    redirect("remove")
     ends = [(stage.app, THERE), (stage.outside, HERE)]
     before = [(peer, peer.dial(hosts[family], SERVICE)) for peer, hosts in ends for family in FAMILIES]
     assert all(direct(greeting, SERVICE) for _, (_, greeting) in before)
@@ -245,9 +247,10 @@ def rules_of_others(redirect: Redirect) -> Iterator[None]:
                 redirect.tool("nft", "delete", "table", "ip" if program == "iptables" else "ip6", table)
 
 
-@pytest.mark.parametrize("redirect", BACKENDS, indirect=True)
+@pytest.mark.parametrize("redirect", BACKENDS, indirect=True, scope="module")
 @pytest.mark.parametrize("others", [False, True])
 def test_removal_leaves_everything_as_it_was(stage: Stage, redirect: Redirect, others: bool) -> None:
+    redirect("remove")
     beside = others or redirect.backend == "legacy"  # whose tables stay for good, once used
     with rules_of_others(redirect) if beside else contextlib.nullcontext():
         before = redirect.everything()
@@ -291,6 +294,7 @@ def test_a_second_apply_changes_nothing_and_others_options_replace(stage: Stage,
 
 
 def test_a_dry_run_prints_what_is_done_and_does_nothing(stage: Stage, redirect: Redirect) -> None:
+    redirect("remove")
     before = redirect.everything()
     plan, text = redirect("plan"), redirect("apply", "--dry-run")
     assert redirect.everything() == before
@@ -311,9 +315,23 @@ def test_a_dry_run_prints_what_is_done_and_does_nothing(stage: Stage, redirect: 
     assert redirect.everything() == by_hand
 
 
+def test_what_is_forwarded_for_others_is_left_alone(stage: Stage, redirect: Redirect) -> None:
+    """It comes in, but its destination is not here; there is no way on, which the kernel tells the client at once."""
+    elsewhere = "198.51.100.1"
+    stage.inside.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+    stage.beyond.run("ip", "route", "add", elsewhere, "via", HERE["ipv4"])
+    redirect("apply")
+    try:
+        with pytest.raises(OSError, match=r"unreachable|No route"):
+            stage.outside.dial(elsewhere, SERVICE)
+        assert to_proxy(stage.outside.greeting(HERE["ipv4"], SERVICE), 4143, [HERE["ipv4"], SERVICE])
+    finally:
+        stage.beyond.run("ip", "route", "del", elsewhere)
+
+
 @pytest.mark.parametrize("pair", [("nft", "iptables"), ("iptables", "nft")])
 def test_another_backend_takes_over(stage: Stage, pair: tuple[str, str], tmp_path: pathlib.Path) -> None:
-    first, second = (Redirect(stage.inside, backend, tmp_path) for backend in pair)
+    first, second = (Redirect(stage, backend, tmp_path) for backend in pair)
     before = second.everything()
     first("apply")
     second("apply")
@@ -327,7 +345,7 @@ def test_another_backend_takes_over(stage: Stage, pair: tuple[str, str], tmp_pat
 
 
 def test_when_one_family_fails_the_other_is_as_before(stage: Stage, tmp_path: pathlib.Path) -> None:
-    redirect = Redirect(stage.inside, "iptables", tmp_path)
+    redirect = Redirect(stage, "iptables", tmp_path)
     redirect("apply", "--skip-outbound-ports", "7")
     before = redirect.everything()
     broken = tmp_path / "ip6tables-restore"

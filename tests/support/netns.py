@@ -18,7 +18,9 @@ from typing import Any
 
 from tests.support.wait import DEADLINE_S
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEER = pathlib.Path(__file__).with_name("netns_peer.py")
+COMMAND = pathlib.Path(__file__).with_name("netns_command.py")
 _PREFIX = "fmtest"
 _numbers = itertools.count()
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -61,24 +63,56 @@ def _sweep() -> None:
             run("ip", "netns", "del", line.split()[0], check=False)
 
 
-class Peer:
-    """A process in a namespace that opens and accepts connections as it is told; see netns_peer.py."""
+class Helper:
+    """A process in a namespace that is asked by a line of JSON and answers by one."""
+
+    def __init__(self, space: "Namespace", *command: str) -> None:
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", space.name, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={"PATH": _PATH, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+
+    def call(self, *question: object) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        assert line, f"the helper ended when it was asked {question}"
+        return json.loads(line)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(DEADLINE_S)
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+class Command(Helper):
+    """Runs commands of fastmesh; see netns_command.py."""
+
+    def __init__(self, space: "Namespace") -> None:
+        super().__init__(space, sys.executable, "-P", str(COMMAND))  # -P: fastmesh.py lies beside it
+
+    def run(self, *words: str, path: str) -> str:
+        """Its standard output; RuntimeError with its standard error when it fails."""
+        code, out, err = self.call(words, path)
+        if code:
+            raise RuntimeError(f"fastmesh {' '.join(words)} ended with {code}: {err}")
+        return str(out)
+
+
+class Peer(Helper):
+    """Opens and accepts connections as it is told; see netns_peer.py."""
 
     def __init__(self, space: "Namespace", uid: int) -> None:
-        command = ["ip", "netns", "exec", space.name, sys.executable, "-ISB", str(PEER), str(uid)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PATH": _PATH}
-        )
+        super().__init__(space, sys.executable, "-ISB", str(PEER), str(uid))
 
     def ask(self, verb: str, *arguments: object) -> Any:
         """One call. Raises what the peer met, as OSError."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps([verb, *arguments]) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, f"the peer ended while it was asked to {verb} {arguments}"
-        error, answer = json.loads(line)
+        error, answer = self.call(verb, *arguments)
         if error:
             raise OSError(error)
         return answer
@@ -102,21 +136,13 @@ class Peer:
         """Sends a text on a connection; what comes back."""
         return str(self.ask("echo", number, text))
 
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(DEADLINE_S)
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            pipe.close()
-
 
 class Namespace:
     """One network namespace. Use it in a with statement."""
 
     def __init__(self) -> None:
         self.name = f"{_PREFIX}-{os.getpid()}-{next(_numbers)}"
-        self._peers: list[Peer] = []
+        self._helpers: list[Helper] = []
 
     def __enter__(self) -> "Namespace":
         run("ip", "netns", "add", self.name)
@@ -130,8 +156,14 @@ class Namespace:
     def peer(self, uid: int = 0) -> Peer:
         """A new process inside, of that user; ended with the namespace."""
         peer = Peer(self, uid)
-        self._peers.append(peer)
+        self._helpers.append(peer)
         return peer
+
+    def command(self) -> Command:
+        """A new process inside that runs commands of fastmesh; ended with the namespace."""
+        command = Command(self)
+        self._helpers.append(command)
+        return command
 
     def join(self, other: "Namespace", here: tuple[str, ...], there: tuple[str, ...]) -> None:
         """A cable between the two, with these addresses (with prefix) at its ends."""
@@ -143,7 +175,7 @@ class Namespace:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         try:
-            for peer in self._peers:
-                peer.close()
+            for helper in self._helpers:
+                helper.close()
         finally:
             run("ip", "netns", "del", self.name)
