@@ -7,7 +7,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from fastmesh._core.base.types cimport u8, u16, u32, u64, i64
-from fastmesh._core.wire.edit cimport HeadEdit
+from fastmesh._core.wire.edit cimport EDIT_NEVER, HeadEdit
 from fastmesh._core.wire.hpack cimport (
     HpackDecoder, HpackEncoder, hpack_decoder_init, hpack_encoder_init, hpack_encoder_limit,
 )
@@ -15,11 +15,12 @@ from fastmesh._core.wire.http1_head cimport (
     Http1Head, Http1Limits, Http1Resume, http1_request_parse, http1_response_parse, http1_trailers_parse,
 )
 from fastmesh._core.wire.http2_head cimport (
-    BlockLimits, HeadBlock, block_read, block_request_write, block_response_write, block_trailers_write, block_tunnels,
-    websocket_accept,
+    BlockLimits, HeadBlock, block_read,
 )
-from fastmesh._core.wire.http2_write cimport block_room
-from fastmesh._core.wire.websocket cimport websocket_key
+from fastmesh._core.wire.http2_write cimport (
+    block_request_write, block_response_write, block_room, block_trailers_write, block_tunnels,
+)
+from fastmesh._core.wire.websocket cimport websocket_accept, websocket_key
 
 KINDS = {"request": 0, "response": 1, "trailers": 2}
 
@@ -127,7 +128,7 @@ cdef class Peer:
         elif kind == "response":
             n = block_response_write(self.encoder, out, room, self.head, copy, &edit)
         else:
-            n = block_trailers_write(self.encoder, out, room, self.head, copy)
+            n = block_trailers_write(self.encoder, out, room, self.head, copy, edit.flags & EDIT_NEVER)
         result = (<char*>out)[:n] if n >= 0 else n
         free(out)
         free(copy)

@@ -12,8 +12,9 @@ from fastmesh._core.wire.http1_head cimport (
     Http1Head, Http1Limits, Http1Resume, http1_request_parse, http1_response_parse,
 )
 from fastmesh._core.wire.http2_head cimport (
-    BLOCK_REQUEST, BLOCK_RESPONSE, BlockLimits, HeadBlock, block_read, block_request_write, block_response_write,
+    BLOCK_REQUEST, BLOCK_RESPONSE, BlockLimits, HeadBlock, block_read,
 )
+from fastmesh._core.wire.http2_write cimport block_request_write, block_response_write
 
 cdef enum:
     ROOM = 1 << 19

@@ -11,7 +11,7 @@ from fastmesh._core.io.connection cimport conn_flush, conn_send, conn_send_head
 from fastmesh._core.io.side cimport side_credit, side_recv, side_room
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_EOF, DRIVE_BYTES, EX_REPLAY, FRAMING_STREAM, SCRATCH_BYTES, SMALL_BODY_BYTES, STREAM_LOCAL_END,
-    Session,
+    STREAM_NEVER, Session,
 )
 from fastmesh._core.io.session cimport session_of
 from fastmesh._core.io.stream cimport stream_flush, stream_headers, stream_send
@@ -225,7 +225,8 @@ cdef int put_trailers(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nog
     memset(&source.resume, 0, sizeof(Http1Resume))
     if s == NULL or parse_trailers(w, p, source, offset, p.tail) != OK:
         return IO
-    n = block_trailers_write(&s.encoder, w.scratch, SCRATCH_BYTES, &w.head, buf_head(&source.inb) + offset)
+    n = block_trailers_write(&s.encoder, w.scratch, SCRATCH_BYTES, &w.head, buf_head(&source.inb) + offset,
+                             source.stream & STREAM_NEVER)
     if n < 0 or stream_headers(w, sink, w.scratch, <size_t>n, 1) != OK:
         return IO
     buf_cut(&source.inb, offset, p.tail)

@@ -5,10 +5,6 @@
 # the table stays in step; write then read == identity.
 from fastmesh._core.base.types cimport u8, u16, u32
 from fastmesh._core.wire.hpack cimport HpackDecoder
-from fastmesh._core.wire.http2_write cimport (
-    block_request_write, block_response_write, block_tunnels, block_trailers_write,
-)
-from fastmesh._core.wire.websocket cimport websocket_accept
 
 cdef enum BlockKind:
     BLOCK_REQUEST = 0

@@ -26,5 +26,6 @@ cdef bint block_tunnels(const Http1Head* head, const u8* data, const HeadEdit* e
 # Sec-WebSocket-Accept.
 cdef i64 block_response_write(HpackEncoder* e, u8* out, size_t room, const Http1Head* head, const u8* data,
                               const HeadEdit* edit) noexcept nogil
-# A trailer section (parsed by http1_trailers_parse) without dropped fields.
-cdef i64 block_trailers_write(HpackEncoder* e, u8* out, size_t room, const Http1Head* head, const u8* data) noexcept nogil
+# A trailer section (parsed by http1_trailers_parse) without dropped fields. never: as EDIT_NEVER.
+cdef i64 block_trailers_write(HpackEncoder* e, u8* out, size_t room, const Http1Head* head, const u8* data,
+                              bint never) noexcept nogil

@@ -251,9 +251,12 @@ cdef i64 block_response_write(HpackEncoder* e, u8* out, size_t room, const Http1
     return block_end(&b)
 
 
-cdef i64 block_trailers_write(HpackEncoder* e, u8* out, size_t room, const Http1Head* head, const u8* data) noexcept nogil:
+cdef i64 block_trailers_write(HpackEncoder* e, u8* out, size_t room, const Http1Head* head, const u8* data,
+                              bint never) noexcept nogil:
     cdef Block b
     if not block_init(&b, e, out, room, head, NULL):
         return FULL
+    if never:
+        b.policy = HPACK_NEVER
     put_fields(&b, head, data, FORBIDDEN)
     return block_end(&b)
