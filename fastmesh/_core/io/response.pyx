@@ -98,6 +98,9 @@ cdef bint response_head(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept n
         if r != OK:
             exchange_abort(w, x)
             return 0
+        # A stream has its head without our reading: its connection put it there.
+        if buf_len(&up.inb) and not x.flags & EX_RESPONDED:
+            response_started(w, x, down, up)
         r = response_parse(w, up)
         if r == AGAIN:
             r = response_fill(w, x, down, up)
