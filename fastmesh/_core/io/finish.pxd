@@ -2,7 +2,8 @@
 # Law: every exchange that began is counted, logged and given back here, exactly once.
 from fastmesh._core.base.slab cimport slab_get
 from fastmesh._core.base.types cimport u32, u64
-from fastmesh._core.io.state cimport Conn, Exchange, Worker
+from fastmesh._core.io.pipe cimport pipe_init
+from fastmesh._core.io.state cimport EX_SIZED, Conn, Exchange, Worker
 
 cdef inline Exchange* exchange_get(Worker* w, u64 handle) noexcept nogil:
     return <Exchange*>slab_get(&w.exchanges, handle)
@@ -20,7 +21,9 @@ cdef void exchange_end_tunnel(Worker* w, Exchange* x, Conn* down, Conn* up, bint
 # Answers OPTIONS and TRACE whose Max-Forwards is used up.
 cdef void exchange_last_hop(Worker* w, Exchange* x, Conn* down) noexcept nogil
 # Begins the request's pipe, at first or anew.
-cdef void request_pipe(Exchange* x) noexcept nogil
+cdef inline void request_pipe(Exchange* x) noexcept nogil:
+    pipe_init(&x.request, x.request_framing, x.request_length)
+    x.request.sized = 1 if x.flags & EX_SIZED else 0
 # Pays balancer_begin back with what was learnt of the endpoint.
 cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil
 # No buffer is free: tries again in a moment, which is back-pressure to whoever was to be read.

@@ -16,9 +16,9 @@ from fastmesh._core.io.connection cimport conn_deadline, conn_get
 from fastmesh._core.io.fault cimport (
     FAULT_CLIENT_CLOSED, FAULT_CONNECT, FAULT_LOCAL, FAULT_NO_ENDPOINT, fault_row,
 )
-from fastmesh._core.io.pipe cimport PUMP_DONE, pipe_init, pipe_over, pipe_pump
+from fastmesh._core.io.pipe cimport PUMP_DONE, pipe_over, pipe_pump
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_FLYING, EX_GRPC, EX_HEAD_ONLY, EX_HTTP10, EX_REPLAY, EX_SIZED, EX_STARVED, EX_UP_KEEP,
+    CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_FLYING, EX_GRPC, EX_HEAD_ONLY, EX_HTTP10, EX_REPLAY, EX_STARVED, EX_UP_KEEP,
     PHASE_PENDING, PHASE_TUNNEL, Waiting,
 )
 from fastmesh._core.io.upstream cimport upstream_backend, upstream_close, upstream_give, upstream_mirror
@@ -205,11 +205,6 @@ cdef void fault_text(Worker* w, const Exchange* x, u32 fault, Text* t) noexcept 
         text_str(t, " (errno ")
         text_u64(t, <u64>error)
         text_str(t, ")")
-
-
-cdef void request_pipe(Exchange* x) noexcept nogil:
-    pipe_init(&x.request, x.request_framing, x.request_length)
-    x.request.sized = 1 if x.flags & EX_SIZED else 0
 
 
 # Reads off what has arrived of a request that nobody wants any more. True when that was all of it.

@@ -23,9 +23,16 @@ cdef enum Strip:
 cdef void pipe_init(Pipe* p, u8 framing, u64 length) noexcept nogil
 # Moves lawful bytes that are in inb into `ready`. OK: some, or the message is done. AGAIN: none without more input. BAD.
 cdef int pipe_take(Worker* w, Pipe* p, Conn* source) noexcept nogil
-# Sends the composed head (the first head_n bytes of the scratch: text, or a header block when the sink is a stream) and what is
-# ready of the body, in one call when it is small. OK; IO; FULL: no buffer, the sink is of no more use.
-cdef int pipe_start(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil
+# Send the composed head (the first head_n bytes of the scratch: text, or a header block for a stream) and what is ready of the
+# body, in one call when it is small. A head that does not go out whole is kept. OK; IO; FULL: no buffer, the sink is of no
+# more use.
+cdef int start_bytes(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil
+cdef int start_chunks(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil
+cdef int start_stream(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil
+cdef inline int pipe_start(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil:
+    if sink.id:
+        return start_stream(w, p, source, sink, head_n)
+    return start_chunks(w, p, source, sink, head_n) if p.wrap else start_bytes(w, p, source, sink, head_n)
 # Drives until something stops it. sink NULL: thrown away. *flags has EX_REPLAY while sent bytes are to be kept in inb;
 # it is cleared when they stand in the way.
 cdef int pipe_pump(Worker* w, Pipe* p, Conn* source, Conn* sink, u32* flags) noexcept nogil

@@ -368,15 +368,17 @@ cdef int pipe_send(Worker* w, Pipe* p, Conn* source, Conn* sink, u32* flags) noe
     return PUMP_WAIT_SINK if r == BLOCKED else PUMP_SINK_FAILED
 
 
-# Head and body for a connection, whose head is kept when it does not go out whole.
+cdef int start_chunks(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil:
+    cdef i64 n
+    if p.tail == 0 and p.ready + CHUNK_EXTRA <= SMALL_BODY_BYTES and (p.ready or p.done):
+        head_n += chunk_write(p, source, w.scratch + head_n, p.ready)
+    n = conn_send_head(w, sink, w.scratch, head_n, NULL, 0)
+    return OK if n >= 0 else <int>n
+
+
 cdef int start_bytes(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil:
     cdef const u8* body = buf_head(&source.inb) + p.sent
     cdef i64 n
-    if p.wrap:
-        if p.tail == 0 and p.ready + CHUNK_EXTRA <= SMALL_BODY_BYTES and (p.ready or p.done):
-            head_n += chunk_write(p, source, w.scratch + head_n, p.ready)
-        n = conn_send_head(w, sink, w.scratch, head_n, NULL, 0)
-        return OK if n >= 0 else <int>n
     if p.ready <= SMALL_BODY_BYTES:
         if p.ready:
             memcpy(w.scratch + head_n, body, p.ready)
@@ -392,19 +394,16 @@ cdef int start_bytes(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n
     return OK
 
 
-cdef int pipe_start(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil:
+cdef int start_stream(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil:
     cdef bint end = p.done and p.ready == 0 and p.tail == 0 and p.framing != FRAMING_TUNNEL
     cdef int r
-    if not sink.id:
-        return start_bytes(w, p, source, sink, head_n)
     if stream_headers(w, sink, w.scratch, head_n, end) != OK:
         return FULL
-    p.ended = 1 if end else 0
-    if p.framing == FRAMING_TUNNEL:
-        p.ended = 1
+    p.ended = 1 if end or p.framing == FRAMING_TUNNEL else 0
+    if p.ended:
         return OK
     r = put_stream(w, p, source, sink)
-    return OK if r == BLOCKED else r
+    return IO if r == IO else OK
 
 
 cdef int pipe_pump(Worker* w, Pipe* p, Conn* source, Conn* sink, u32* flags) noexcept nogil:

@@ -396,7 +396,7 @@ cdef i64 request_compose(Worker* w, Exchange* x, const Conn* down, const Conn* u
     cdef u8[64] space
     cdef Text client
     cdef const Http1Head* head = &w.head
-    cdef Session* s = session_of(w, up)
+    cdef Session* s
     memset(&edit, 0, sizeof(HeadEdit))
     text_init(&client, space, 64)
     if x.offered_len:
@@ -420,6 +420,7 @@ cdef i64 request_compose(Worker* w, Exchange* x, const Conn* down, const Conn* u
     host_edit(w, x, &edit)
     forwarded_edit(w, down, &edit, &client)
     if up.id:
+        s = session_of(w, up)
         return block_request_write(&s.encoder, w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, head, buf_head(&down.inb),
                                    &edit) if s != NULL else IO
     return http1_request_write(w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, head, buf_head(&down.inb), &edit)

@@ -119,10 +119,14 @@ cdef bint response_head(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept n
 
 
 # The head that is in w.head, composed into the scratch: text, or a header block. Bytes, or < 0.
-cdef i64 response_compose(Worker* w, Conn* down, const Conn* up, const HeadEdit* edit) noexcept nogil:
+cdef inline i64 response_compose(Worker* w, Conn* down, const Conn* up, const HeadEdit* edit) noexcept nogil:
+    if down.id:
+        return compose_block(w, down, up, edit)
+    return http1_response_write(w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, &w.head, buf_head(&up.inb), edit)
+
+
+cdef i64 compose_block(Worker* w, Conn* down, const Conn* up, const HeadEdit* edit) noexcept nogil:
     cdef Session* s = session_of(w, down)
-    if not down.id:
-        return http1_response_write(w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, &w.head, buf_head(&up.inb), edit)
     if s == NULL or stream_flush(w, down, w.head.head_bytes) != OK:
         return IO
     return block_response_write(&s.encoder, w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, &w.head, buf_head(&up.inb), edit)
