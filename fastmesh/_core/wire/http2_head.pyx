@@ -422,14 +422,9 @@ cdef void loose_join(Reading* r) noexcept nogil:
 
 
 cdef void key_add(Reading* r) noexcept nogil:
-    """HTTP/2 needs no key (RFC 8441 5), an HTTP/1.1 server does. Its seed: where and what this request is."""
+    """HTTP/2 needs no key (RFC 8441 5), an HTTP/1.1 server does."""
     cdef u8[WEBSOCKET_KEY_BYTES] key
-    cdef u64 seed = <u64><uintptr_t>r.reader.data
-    cdef const u8* p = r.text
-    while p < r.at:
-        seed = (seed ^ p[0]) * <u64>0x100000001B3
-        p += 1
-    websocket_key(seed, key)
+    websocket_key(<u64><uintptr_t>r.text, key)
     put_text(r, b"Sec-WebSocket-Key: ")
     put(r, key, WEBSOCKET_KEY_BYTES)
     put_text(r, b"\r\n")

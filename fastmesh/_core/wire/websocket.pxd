@@ -7,6 +7,6 @@ cdef enum:
 
 # Sec-WebSocket-Accept of a key (RFC 6455 4.2.2): 28 bytes.
 cdef void websocket_accept(const u8* key, size_t n, u8* out) noexcept nogil
-# A Sec-WebSocket-Key from a seed: 24 bytes. It needs no secrecy: it shows a client that whoever answers has read this
-# request and speaks WebSocket, and this client is us. Any value that differs from the last one does that.
+# A Sec-WebSocket-Key, 24 bytes, another each time. It needs no secrecy: by its answer a client sees that the other side has
+# read this request and speaks WebSocket (RFC 6455 1.3), and the client is this proxy. seed: whatever tells workers apart.
 cdef void websocket_key(u64 seed, u8* out) noexcept nogil

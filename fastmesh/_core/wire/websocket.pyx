@@ -1,5 +1,6 @@
 from libc.string cimport memcpy, memset
 from fastmesh._core.base.types cimport u8, u32, u64
+from fastmesh._core.ffi.atomic cimport meter_add, meter_read
 
 cdef enum:
     GUID_BYTES = 36
@@ -7,6 +8,10 @@ cdef enum:
 
 cdef const char* GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 cdef const char* BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+# Keys made by all workers. Two that count at once may lose one: their seeds differ.
+cdef u64 made = 0
+cdef u64 GOLDEN = 0x9E3779B97F4A7C15
 
 # SHA-1 (FIPS 180-4 6.1). RFC 6455 asks for it and for nothing that SHA-1 no longer gives.
 ctypedef struct Sha1:
@@ -132,6 +137,7 @@ cdef inline u64 spread(u64 x) noexcept nogil:
 
 cdef void websocket_key(u64 seed, u8* out) noexcept nogil:
     cdef u64[2] bits
-    bits[0] = spread(seed + <u64>0x9E3779B97F4A7C15)
-    bits[1] = spread(seed + <u64>0x9E3779B97F4A7C15 * 2)
+    meter_add(&made, 1)
+    bits[0] = spread(seed + meter_read(&made) * GOLDEN)
+    bits[1] = spread(bits[0] + GOLDEN)
     base64_put(<const u8*>bits, 16, out)
