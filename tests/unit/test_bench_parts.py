@@ -111,6 +111,15 @@ def config_of(name: str, protocols: peer.Protocols, work: Path) -> str:
     return config
 
 
+def test_fastmesh_is_told_what_its_upstream_speaks(tmp_path: Path) -> None:
+    said = {}
+    for protocols in peer.load()["fastmesh"].PROTOCOLS:
+        launch = peer.load()["fastmesh"].launch(Setup(4143, ("127.0.0.1:9001",), tmp_path, protocols=protocols))
+        assert launch is not None
+        said[protocols] = launch.environment.get("FASTMESH_UPSTREAM_PROTOCOL")
+    assert said == {OVER_HTTP1: None, OVER_HTTP2: "http2", (HTTP1, HTTP2): "http2", (HTTP2, HTTP1): "http1"}
+
+
 HTTP2_SAID = {
     "haproxy": ("backlog 4096 proto h2", "127.0.0.1:9001 proto h2"),
     "envoy": ('"codec_type": "HTTP2"', '"http2_protocol_options": {}'),
@@ -135,7 +144,7 @@ def test_a_measure_takes_only_peers_that_can_speak_what_it_needs() -> None:
     assert "nghttpx" not in bench.speaking(OVER_HTTP1).peers
     assert "nginx" not in bench.speaking(OVER_HTTP2).peers
     assert "nginx" in bench.speaking((HTTP2, HTTP1)).peers
-    assert {"direct", "floor", "haproxy", "nghttpx", "envoy"} <= set(bench.speaking(OVER_HTTP2).peers)
+    assert {"direct", "floor", "haproxy", "nghttpx", "envoy", "fastmesh"} <= set(bench.speaking(OVER_HTTP2).peers)
     assert list(MEASURES["idle"](Bench({"nghttpx": known["nghttpx"]}, 0, 1, Cores(0, 1)))) == []
     assert "direct" not in bench.speaking((HTTP1, HTTP2)).peers
 

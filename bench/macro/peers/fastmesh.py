@@ -4,11 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.macro.peer import OVER_HTTP1, Launch, Setup
+from bench.macro.peer import HTTP1, HTTP2, OVER_HTTP1, OVER_HTTP2, Launch, Setup
 from bench.macro.processes import free_port
 
 NAME = "fastmesh"
-PROTOCOLS = (OVER_HTTP1,)
+PROTOCOLS = (OVER_HTTP1, OVER_HTTP2, (HTTP1, HTTP2), (HTTP2, HTTP1))
 BALANCERS = ("p2c_ewma", "least_request", "round_robin", "random")
 
 ROOT = Path(__file__).parents[3]
@@ -56,6 +56,8 @@ def launch(setup: Setup) -> Launch | None:
         "FASTMESH_ACCESS_LOG": "off",
         "FASTMESH_DRAIN_TIMEOUT": "1s",
     }
+    if setup.protocols != OVER_HTTP1:
+        environment["FASTMESH_UPSTREAM_PROTOCOL"] = "http2" if setup.protocols[1] == HTTP2 else "http1"
     if len(setup.endpoints) > 1000:
         environment["FASTMESH_ENDPOINT_SLOTS"] = str(2 * len(setup.endpoints))
     if setup.routes > 200:
