@@ -59,8 +59,8 @@ EVENTS = ("endpoint_out", "endpoint_ready", "accept_paused", "listener_failed", 
 LOG_FIELDS = {
     "client_addr": 1, "client_port": 2, "time_local": 3, "time_iso": 4, "status": 5, "request_bytes": 6,
     "response_bytes": 7, "duration_ms": 8, "duration_us": 9, "upstream_addr": 10, "upstream_ms": 11, "listener": 12,
-    "route": 13, "fault": 14, "retries": 15, "body_bytes": 16, "method": 32, "target": 33, "version": 34, "host": 35, "user_agent": 36,
-    "referer": 37, "header": 38,
+    "route": 13, "fault": 14, "retries": 15, "body_bytes": 16, "grpc_status": 17, "method": 32, "target": 33,
+    "version": 34, "host": 35, "user_agent": 36, "referer": 37, "header": 38,
 }
 FAULTS = tuple((<bytes>fault_row(i).name).decode() for i in range(FAULT_COUNT))
 HISTOGRAM_BOUNDS_NS = tuple(histogram_bound_ns(i) for i in range(HISTOGRAM_BUCKETS - 1)) + (0,)

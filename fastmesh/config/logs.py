@@ -12,7 +12,7 @@ from fastmesh.config.values import Key, Kind, is_token
 LOG_FIELDS = (
     "client_addr", "client_port", "time_local", "time_iso", "status", "request_bytes", "response_bytes", "body_bytes",
     "duration_ms", "duration_us", "upstream_addr", "upstream_ms", "listener", "route", "fault", "retries",
-    "method", "target", "version", "host", "user_agent", "referer", "header",
+    "grpc_status", "method", "target", "version", "host", "user_agent", "referer", "header",
 )  # fmt: skip
 HEADER_FIELD = "header"
 FORMATS = ("off", "json", "combined")

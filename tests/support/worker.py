@@ -29,7 +29,7 @@ READY, OUT = 0, 1  # of an endpoint's state
 # Gauges that say how things are, not how much is in use.
 _FACTS = ("snapshot_version", "turn_ns", "turn_max_ns")
 # What an idle worker still has: pooled upstream connections.
-_POOLED = ("upstream_connections", "upstream_idle", "conn_slab")
+_POOLED = ("upstream_connections", "upstream_idle", "conn_slab", "h2_sessions")
 _PAIRS = {
     "conns_taken": "conns_given",
     "exchanges_taken": "exchanges_given",
@@ -132,6 +132,7 @@ class Report:
     endpoints: list[dict[str, float]]  # of the published snapshot, by slot
     codes: dict[int, int]  # status -> responses
     faults: dict[str, int]  # cause -> proxy-made errors, only those seen
+    grpc: dict[int, int]  # grpc-status -> gRPC responses, only those seen; 17: another or none
 
 
 class Watched:
@@ -241,12 +242,16 @@ class LiveWorker(Watched):
     def report(self) -> Report:
         codes: dict[int, int] = {}
         faults: dict[str, int] = {}
+        grpc: dict[int, int] = {}
         for block in self.core.blocks():
             for code, n in block.codes.items():
                 codes[code] = codes.get(code, 0) + n
             for name, n in zip(bridge.FAULTS, block.faults, strict=True):
                 if n:
                     faults[name] = faults.get(name, 0) + n
+            for status, n in enumerate(block.grpc):
+                if n:
+                    grpc[status] = grpc.get(status, 0) + n
         return Report(
             counters=dict(zip(bridge.COUNTERS, self.core.counters(), strict=True)),
             gauges=dict(zip(bridge.GAUGES, self.core.gauges(), strict=True)),
@@ -265,6 +270,7 @@ class LiveWorker(Watched):
             ],
             codes=codes,
             faults=faults,
+            grpc=grpc,
         )
 
 

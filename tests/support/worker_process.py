@@ -64,7 +64,8 @@ class WorkerProcess(Watched):
         self.process.stdin.write("report\n")
         self.process.stdin.flush()
         report = Report(**self._read())
-        return dataclasses.replace(report, codes={int(code): n for code, n in report.codes.items()})
+        by_number = {name: {int(code): n for code, n in getattr(report, name).items()} for name in ("codes", "grpc")}
+        return dataclasses.replace(report, **by_number)
 
     def freeze(self) -> None:
         """Returns once no instruction of it runs any more."""

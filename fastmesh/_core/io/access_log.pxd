@@ -27,6 +27,7 @@ cdef enum LogField:
     LOG_FAULT
     LOG_RETRIES
     LOG_BODY_BYTES              # of the response, as they went over the wire
+    LOG_GRPC_STATUS             # number; nothing when the exchange was no gRPC or had none
     LOG_REQUEST = 32            # from here on: kept from the request head
     LOG_METHOD = 32
     LOG_TARGET
@@ -51,6 +52,6 @@ ctypedef struct LogTemplate:
 # Keeps what the line needs of the request head, which is in w.head with its bytes at `data`.
 cdef void access_log_begin(Worker* w, Exchange* x, const u8* data) noexcept nogil
 cdef void access_log_end(Worker* w, Exchange* x, const Conn* down) noexcept nogil
-# For a request that never became an exchange.
-cdef void access_log_refused(Worker* w, const Conn* down, u16 status, u32 fault, u32 head_bytes,
+# For a request that never became an exchange. grpc_status: and one; 0: none.
+cdef void access_log_refused(Worker* w, const Conn* down, u16 status, u16 grpc_status, u32 fault, u32 head_bytes,
                              u32 body_bytes) noexcept nogil

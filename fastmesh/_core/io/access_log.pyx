@@ -1,4 +1,5 @@
 from fastmesh._core.base.buffer cimport BUFFER_SMALL, Buf, buf_append, buf_give, buf_head, buf_len, buf_take
+from fastmesh._core.base.meter cimport METER_GRPC
 from fastmesh._core.base.ring cimport ring_write
 from fastmesh._core.base.status cimport OK
 from fastmesh._core.base.text cimport (
@@ -23,6 +24,7 @@ ctypedef struct Line:
     u32 fault
     u32 retries
     u16 status
+    u16 grpc_status         # and one; 0: none
     i64 duration_ns
     i64 upstream_ns         # < 0: no response head came
     i64 start_wall_ns
@@ -122,6 +124,11 @@ cdef void put_name(Worker* w, Text* t, const Line* line, u8 field, u8 escape) no
             text_quoted(t, s.blob + endpoint.name_off, endpoint.name_len, escape)
     elif field == LOG_FAULT and line.fault:
         text_str(t, fault_row(line.fault).name)
+    elif field == LOG_GRPC_STATUS and line.grpc_status:
+        if line.grpc_status < METER_GRPC:
+            text_u64(t, line.grpc_status - 1)
+        else:
+            text_str(t, "other")
     if t.n == start and not escape:
         text_str(t, "-")
 
@@ -193,6 +200,7 @@ cdef void access_log_end(Worker* w, Exchange* x, const Conn* down) noexcept nogi
     line.fault = x.fault
     line.retries = x.retries
     line.status = x.status
+    line.grpc_status = x.grpc_status
     line.duration_ns = w.now_ns - x.start_ns
     line.upstream_ns = x.first_ns - x.sent_ns if x.first_ns else -1
     line.start_wall_ns = w.wall_ns - line.duration_ns
@@ -203,7 +211,7 @@ cdef void access_log_end(Worker* w, Exchange* x, const Conn* down) noexcept nogi
     buf_give(&w.pools, &x.log)
 
 
-cdef void access_log_refused(Worker* w, const Conn* down, u16 status, u32 fault, u32 head_bytes,
+cdef void access_log_refused(Worker* w, const Conn* down, u16 status, u16 grpc_status, u32 fault, u32 head_bytes,
                              u32 body_bytes) noexcept nogil:
     cdef Line line
     line.down = down
@@ -215,6 +223,7 @@ cdef void access_log_refused(Worker* w, const Conn* down, u16 status, u32 fault,
     line.fault = fault
     line.retries = 0
     line.status = status
+    line.grpc_status = grpc_status
     line.duration_ns = 0
     line.upstream_ns = -1
     line.start_wall_ns = w.wall_ns

@@ -13,15 +13,17 @@ from fastmesh._core.io.fault cimport FaultRow, fault_row
 from fastmesh._core.io.meters cimport block_of
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, DOWN_IDLE, DOWN_LINGER, SCRATCH_BYTES, STREAM_GRPC,
-    STREAM_LOCAL_END, Session,
+    STREAM_LOCAL_END, STREAM_RESET, Session,
 )
 from fastmesh._core.io.session cimport session_of
 from fastmesh._core.io.stream cimport stream_close, stream_flush, stream_headers, stream_send
 from fastmesh._core.wire.headers cimport FIELD_AUTHORIZATION, FIELD_COOKIE, FIELD_PROXY_AUTHORIZATION, HEADERS_MAX, Field
-from fastmesh._core.wire.http1_head cimport METHOD_TRACE, Http1Head, Http1Limits, Http1Resume, http1_response_parse
+from fastmesh._core.wire.http1_head cimport (
+    METHOD_TRACE, Http1Head, Http1Limits, Http1Resume, http1_response_parse, http1_trailers_parse,
+)
 from fastmesh._core.wire.http1_write cimport HeadEdit, http1_error_write
 from fastmesh._core.wire.http2_frame cimport H2_CANCEL, H2_INTERNAL_ERROR, H2_NO_ERROR
-from fastmesh._core.wire.http2_write cimport block_response_write
+from fastmesh._core.wire.http2_write cimport block_response_write, block_trailers_write
 
 # What we wrote ourselves is within any limit.
 cdef Http1Limits ANSWER_LIMITS
@@ -116,18 +118,40 @@ cdef void answer_send(Worker* w, Conn* c, u32 head_n, u32 body_n) noexcept nogil
         stream_send(w, c, w.scratch + head_n, body_n, 1)
 
 
-# Trailers-only (gRPC over HTTP/2). The message is percent-encoded; no text of ours has a byte that would need it.
+# The trailers of gRPC over HTTP/2. The message is percent-encoded; no text of ours has a byte that would need it.
+cdef void put_grpc(Text* t, const FaultRow* row, const u8* text, u32 text_n) noexcept nogil:
+    text_str(t, "grpc-status: ")
+    text_u64(t, row.grpc)
+    text_str(t, "\r\ngrpc-message: ")
+    text_put(t, text, text_n)
+    text_str(t, "\r\nfastmesh-error: ")
+    text_put(t, text, text_n)
+    text_str(t, "\r\n\r\n")
+
+
+# Trailers-only: the head has them.
 cdef void answer_grpc(Worker* w, Conn* c, const FaultRow* row, const u8* text, u32 text_n) noexcept nogil:
     cdef Text t
     text_init(&t, w.scratch, SCRATCH_BYTES // 2)
-    text_str(&t, "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: ")
-    text_u64(&t, row.grpc)
-    text_str(&t, "\r\ngrpc-message: ")
-    text_put(&t, text, text_n)
-    text_str(&t, "\r\nfastmesh-error: ")
-    text_put(&t, text, text_n)
-    text_str(&t, "\r\n\r\n")
+    text_str(&t, "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\n")
+    put_grpc(&t, row, text, text_n)
     answer_send(w, c, t.n, 0)
+
+
+cdef bint client_end_grpc(Worker* w, Conn* c, u32 fault, const u8* text, u32 text_n) noexcept nogil:
+    cdef Session* s = session_of(w, c)
+    cdef Http1Resume resume
+    cdef Text t
+    cdef i64 n
+    text_init(&t, w.scratch, SCRATCH_BYTES // 2)
+    put_grpc(&t, fault_row(fault), text, text_n)
+    memset(&resume, 0, sizeof(Http1Resume))
+    w.head_of = 0
+    if s == NULL or c.stream & (STREAM_LOCAL_END | STREAM_RESET) or stream_flush(w, c, t.n) != OK or (
+            http1_trailers_parse(&w.head, &resume, t.data, t.n, &ANSWER_LIMITS) != OK):
+        return 0
+    n = block_trailers_write(&s.encoder, w.scratch + SCRATCH_BYTES // 2, SCRATCH_BYTES // 2, &w.head, t.data, 0)
+    return n >= 0 and stream_headers(w, c, w.scratch + SCRATCH_BYTES // 2, <size_t>n, 1) == OK
 
 
 cdef Answer client_answer_fault(Worker* w, Conn* c, u32 fault, const u8* text, u32 text_n, bint close,
@@ -206,5 +230,5 @@ cdef void client_refuse(Worker* w, Conn* c, u32 fault) noexcept nogil:
     if answer.grpc_status:
         meter_add(&block.grpc[answer.grpc_status - 1], 1)
     if w.snap.policy.access_log:
-        access_log_refused(w, c, answer.status, fault, answer.head_bytes, answer.body_bytes)
+        access_log_refused(w, c, answer.status, answer.grpc_status, fault, answer.head_bytes, answer.body_bytes)
     client_finish(w, c, 0)

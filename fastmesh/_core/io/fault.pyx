@@ -19,9 +19,10 @@ cdef enum:
 cdef FaultRow[ROWS] TABLE
 
 
-# By gRPC's table of HTTP codes, but for the deadline, which gRPC has a code for.
+# By gRPC's table of HTTP codes (doc/http-grpc-status-mapping.md), but where gRPC has a code that says it better: the
+# deadline, whichever side let it pass, what was cancelled, and what was too long (its servers say RESOURCE_EXHAUSTED).
 cdef u16 grpc_of(u32 fault, u16 status) noexcept nogil:
-    if fault == FAULT_REQUEST_TIMEOUT:
+    if fault == FAULT_REQUEST_TIMEOUT or fault == FAULT_CLIENT_TIMEOUT:
         return GRPC_DEADLINE_EXCEEDED
     if status == 404 or status == 501 or status == 505:
         return GRPC_UNIMPLEMENTED

@@ -10,7 +10,7 @@ from fastmesh._core.ffi.atomic cimport meter_add
 from fastmesh._core.ffi.linux cimport ECONNREFUSED, ECONNRESET, ETIMEDOUT
 from fastmesh._core.io.access_log cimport access_log_end
 from fastmesh._core.io.client cimport (
-    Answer, client_answer_fault, client_answer_last_hop, client_close, client_finish, client_rest,
+    Answer, client_answer_fault, client_answer_last_hop, client_close, client_end_grpc, client_finish, client_rest,
 )
 from fastmesh._core.io.connection cimport conn_deadline, conn_get
 from fastmesh._core.io.fault cimport (
@@ -239,6 +239,14 @@ cdef void drop_upstream(Worker* w, Exchange* x) noexcept nogil:
         upstream_close(w, up, not x.request.done)
 
 
+# A gRPC response that has begun is ended by a status. Content that is announced and will not come leaves but a reset.
+cdef bint end_grpc(Worker* w, Exchange* x, Conn* down, const Text* text) noexcept nogil:
+    if not x.flags & EX_GRPC or x.response.sized or not client_end_grpc(w, down, x.fault, text.data, text.n):
+        return 0
+    x.response.grpc = fault_row(x.fault).grpc + 1
+    return 1
+
+
 cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil:
     cdef Conn* down = conn_get(w, x.down)
     cdef u8[256] space
@@ -249,7 +257,7 @@ cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil:
     fault_text(w, x, fault, &text)
     drop_upstream(w, x)
     if x.flags & EX_ANSWERED:
-        whole = pipe_over(&x.response)
+        whole = pipe_over(&x.response) or end_grpc(w, x, down, &text)
         exchange_end(w, x, down)
         if whole:
             client_finish(w, down, 0)
@@ -284,6 +292,8 @@ cdef void exchange_abort(Worker* w, Exchange* x) noexcept nogil:
     meters_count(&w.meters, COUNT_CLIENT_ABORTS, 1)
     if not x.status:
         x.status = fault_row(FAULT_CLIENT_CLOSED).status
+    if x.flags & EX_GRPC and not x.response.grpc:
+        x.grpc_status = fault_row(FAULT_CLIENT_CLOSED).grpc + 1
     drop_upstream(w, x)
     exchange_end(w, x, down)
     client_close(w, down, 0)
