@@ -623,6 +623,7 @@ cdef class Worker:
             "sessions_taken": self.core.sessions.takes, "sessions_given": self.core.sessions.gives,
             "small_taken": self.core.pools.small.takes, "small_given": self.core.pools.small.gives,
             "large_taken": self.core.pools.large.takes, "large_given": self.core.pools.large.gives,
+            "huge_taken": self.core.pools.huge.takes, "huge_given": self.core.pools.huge.gives,
             "fds_opened": self.core.opened, "fds_closed": self.core.closed,
         }
 

@@ -75,7 +75,7 @@ class PolicySpec(NamedTuple):
     access_log: bool
     http2_streams: int = 100  # that a client may have open; 1 to 1000
     http2_glitches: int = 1000  # suspicious frames per connection; 0: no bound
-    http2_window: int = 262144  # a stream's receive window grows to this; 65535 to 1048576
+    http2_window: int = 1048576  # a stream's receive window grows to this; 65535 to 1048576
     grpc_timeout: bool = True  # grpc-timeout is a deadline
 
 

@@ -171,7 +171,7 @@ class Policy:
     forwarded_replace: bool = False  # what the client itself sent in them is left out
     http2_streams: int = 100  # that a client may have open on one connection; beyond them streams are refused
     http2_glitches: int = 1000  # suspicious frames before a client's connection is ended; 0: no bound
-    http2_window: int = 262144  # receive window that a stream grows to at most
+    http2_window: int = 1048576  # receive window that a stream grows to at most
     grpc_timeout: bool = True  # grpc-timeout is the exchange's deadline
 
 

@@ -4,8 +4,9 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from fastmesh._core.base.buffer cimport (
-    BUFFER_LARGE, BUFFER_SMALL, Buf, Pool, Pools, buf_after, buf_append, buf_commit, buf_compact, buf_consume, buf_cut,
-    buf_give, buf_grow, buf_head, buf_len, buf_overwrite, buf_room, buf_tail, buf_take, pools_free, pools_init,
+    BUFFER_HUGE, BUFFER_LARGE, BUFFER_SMALL, Buf, Pool, Pools, buf_after, buf_append, buf_commit, buf_compact, buf_consume, buf_cut,
+    buf_give, buf_grow, buf_head, buf_len, buf_overwrite, buf_room, buf_tail, buf_take, buf_widen, pools_free,
+    pools_init,
 )
 from fastmesh._core.base.status cimport OK
 from fastmesh._core.base.types cimport u8, u32, u64
@@ -13,6 +14,7 @@ from fastmesh._core.ffi.poison cimport mem_unpoison
 
 SMALL = BUFFER_SMALL
 LARGE = BUFFER_LARGE
+HUGE = BUFFER_HUGE
 
 
 cdef class PoolsProbe:
@@ -90,6 +92,13 @@ cdef class PoolsProbe:
 
     def grow(self, u32 i):
         return buf_grow(&self.pools, self.at(i))
+
+    def widen(self, u32 i):
+        return buf_widen(&self.pools, self.at(i))
+
+    def huge(self):
+        """(count, takes, gives) of the huge pool."""
+        return self.pools.huge.count, self.pools.huge.takes, self.pools.huge.gives
 
     def compact(self, u32 i):
         buf_compact(self.at(i))

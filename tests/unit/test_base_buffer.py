@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.probe.base_buffer import LARGE, SMALL, PoolsProbe
+from tests.probe.base_buffer import HUGE, LARGE, SMALL, PoolsProbe
 from tests.probe.base_slab import PAGE, PROFILE, forbidden, resident
 from tests.probe.wire_guard import Guard
 
@@ -81,6 +81,26 @@ def test_a_grown_buffer_holds_what_was_not_consumed() -> None:
     assert pools.take(1, 1) == OK
     assert pools.grow(1) == FULL
     assert pools.view(1)[0] == (SMALL, 0, 0)
+
+
+def test_only_a_full_grown_buffer_is_widened_and_keeps_its_bytes() -> None:
+    pools = PoolsProbe(1, 8, 3)
+    assert pools.huge() == (2, 0, 0)
+    assert pools.take(0, 1) == OK
+    assert append(pools, 0, b"abcdef") == OK
+    assert pools.widen(0) == FULL
+    assert pools.grow(0) == OK
+    pools.consume(0, 2)
+    assert pools.widen(0) == OK
+    assert (pools.view(0)[0], pools.data(0)) == ((HUGE, 0, 4), b"cdef")
+    assert (pools.counts()[1], pools.huge()) == ((1, 1), (2, 1, 0))
+    for i in (1, 2):
+        assert pools.take(i, LARGE) == OK
+    assert [pools.widen(1), pools.widen(2)] == [OK, FULL]
+    assert pools.view(2)[0] == (LARGE, 0, 0)
+    for i in range(3):
+        pools.give(i)
+    assert (pools.counts()[1], pools.huge()) == ((3, 3), (2, 2, 2))
 
 
 @pytest.mark.parametrize("claimed", [2**32, 2**63, 2**64 - 1])

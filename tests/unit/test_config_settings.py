@@ -64,7 +64,7 @@ DEFAULTS = {
     "upstream_ping_timeout": "10s",
     "http2_streams": "100",
     "http2_glitches": "1000",
-    "http2_window": "256KiB",
+    "http2_window": "1MiB",
     "grpc_timeout": "on",
     "grpc_web": "off",
     "retry_grpc": "off",

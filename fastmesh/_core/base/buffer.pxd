@@ -1,4 +1,4 @@
-# Pooled byte buffers of two sizes and a cursor pair over one of them.
+# Pooled byte buffers of three sizes and a cursor pair over one of them.
 # Law: 0 <= r <= w <= cap; only [r, w) is data; every reserve and commit is checked against cap on unsigned sizes.
 from fastmesh._core.base.types cimport u8, u32, u64
 from fastmesh._core.ffi.poison cimport mem_poison, mem_unpoison
@@ -6,6 +6,8 @@ from fastmesh._core.ffi.poison cimport mem_poison, mem_unpoison
 cdef enum:
     BUFFER_SMALL = 16384
     BUFFER_LARGE = 262144
+    BUFFER_HUGE = 1114112       # one stream's widest window (1 MiB) and a trailer section
+    HUGE_SHARE = 4              # for so many large buffers there is one of these
 
 ctypedef struct Pool:
     u8* base            # owns
@@ -20,10 +22,11 @@ ctypedef struct Pool:
 ctypedef struct Pools:
     Pool small
     Pool large
+    Pool huge           # nobody is given one at first: what outgrows a large buffer may move into it
 
 ctypedef struct Buf:
     u8* data            # owns: a buffer of the pool that `cap` names; NULL: none held
-    u32 cap             # BUFFER_SMALL or BUFFER_LARGE
+    u32 cap             # BUFFER_SMALL, BUFFER_LARGE or BUFFER_HUGE
     u32 r               # first byte not yet consumed
     u32 w               # one past the last byte received
 
@@ -34,6 +37,8 @@ cdef int buf_take(Pools* p, Buf* b, size_t n) noexcept nogil
 cdef void buf_give(Pools* p, Buf* b) noexcept nogil
 # Moves what is held into a large buffer (data at r = 0). OK, or FULL and nothing changed.
 cdef int buf_grow(Pools* p, Buf* b) noexcept nogil
+# Moves what a large buffer holds into a huge one (data at r = 0). OK, or FULL and nothing changed.
+cdef int buf_widen(Pools* p, Buf* b) noexcept nogil
 # Moves [r, w) to the front.
 cdef void buf_compact(Buf* b) noexcept nogil
 # Copies n bytes behind w. OK, or FULL and nothing changed.

@@ -23,7 +23,8 @@ cdef void pool_free(Pool* p) noexcept nogil:
 
 cdef int pools_init(Pools* p, u32 small, u32 large) noexcept nogil:
     memset(p, 0, sizeof(Pools))
-    if pool_init(&p.small, BUFFER_SMALL, small) != OK or pool_init(&p.large, BUFFER_LARGE, large) != OK:
+    if (pool_init(&p.small, BUFFER_SMALL, small) != OK or pool_init(&p.large, BUFFER_LARGE, large) != OK
+            or pool_init(&p.huge, BUFFER_HUGE, large // HUGE_SHARE) != OK):
         pools_free(p)
         return FULL
     return OK
@@ -32,6 +33,7 @@ cdef int pools_init(Pools* p, u32 small, u32 large) noexcept nogil:
 cdef void pools_free(Pools* p) noexcept nogil:
     pool_free(&p.small)
     pool_free(&p.large)
+    pool_free(&p.huge)
 
 
 cdef u8* pool_take(Pool* p) noexcept nogil:
@@ -71,24 +73,46 @@ cdef int buf_take(Pools* p, Buf* b, size_t n) noexcept nogil:
     return OK
 
 
+cdef inline Pool* pool_of(Pools* p, u32 cap) noexcept nogil:
+    return &p.small if cap == BUFFER_SMALL else &p.large if cap == BUFFER_LARGE else &p.huge
+
+
 cdef void buf_give(Pools* p, Buf* b) noexcept nogil:
     if b.data != NULL:
-        pool_give(&p.small if b.cap == BUFFER_SMALL else &p.large, b.data); b.data = NULL
+        pool_give(pool_of(p, b.cap), b.data); b.data = NULL
     b.cap = 0
     b.r = 0
     b.w = 0
 
 
-cdef int buf_grow(Pools* p, Buf* b) noexcept nogil:
-    cdef Buf larger
+# Moves what b holds into a larger one.
+cdef void move_into(Pools* p, Buf* b, Buf* larger) noexcept nogil:
     cdef u32 n = b.w - b.r
-    if b.cap >= BUFFER_LARGE or buf_take(p, &larger, BUFFER_LARGE) != OK:
-        return FULL
     if n:
         memcpy(larger.data, b.data + b.r, n)
     larger.w = n
     buf_give(p, b)
-    b[0] = larger
+    b[0] = larger[0]
+
+
+cdef int buf_grow(Pools* p, Buf* b) noexcept nogil:
+    cdef Buf larger
+    if b.cap >= BUFFER_LARGE or buf_take(p, &larger, BUFFER_LARGE) != OK:
+        return FULL
+    move_into(p, b, &larger)
+    return OK
+
+
+cdef int buf_widen(Pools* p, Buf* b) noexcept nogil:
+    cdef Buf larger
+    if b.cap != BUFFER_LARGE:
+        return FULL
+    larger.data = pool_take(&p.huge)
+    if larger.data == NULL:
+        return FULL
+    larger.cap = BUFFER_HUGE
+    larger.r = 0
+    move_into(p, b, &larger)
     return OK
 
 

@@ -38,5 +38,6 @@ cdef void meters_publish(Worker* w) noexcept nogil:
     meters_gauge(&w.meters, GAUGE_STREAMS, w.stream_count)
     meters_gauge(&w.meters, GAUGE_CONN_SLAB, w.conns.takes - w.conns.gives)
     meters_gauge(&w.meters, GAUGE_BUFFERS_SMALL, w.pools.small.takes - w.pools.small.gives)
-    meters_gauge(&w.meters, GAUGE_BUFFERS_LARGE, w.pools.large.takes - w.pools.large.gives)
+    meters_gauge(&w.meters, GAUGE_BUFFERS_LARGE, w.pools.large.takes - w.pools.large.gives
+                 + w.pools.huge.takes - w.pools.huge.gives)
     meters_gauge(&w.meters, GAUGE_SNAPSHOT, w.snap.version if w.snap != NULL else 0)

@@ -1,7 +1,8 @@
 from libc.string cimport memcpy
 
 from fastmesh._core.base.buffer cimport (
-    BUFFER_LARGE, BUFFER_SMALL, buf_append, buf_compact, buf_give, buf_grow, buf_len, buf_room, buf_take, pool_left,
+    BUFFER_LARGE, BUFFER_SMALL, buf_append, buf_compact, buf_give, buf_grow, buf_len, buf_room, buf_take, buf_widen,
+    pool_left,
 )
 from fastmesh._core.base.meter cimport COUNT_BUFFERS_FULL, COUNT_SLAB_FULL, meters_count
 from fastmesh._core.base.slab cimport SLAB_NONE, slab_give, slab_index, slab_live, slab_take
@@ -24,6 +25,7 @@ from fastmesh._core.wire.http2_frame cimport (
 
 cdef enum:
     RESERVE = 4             # one buffer in so many is kept for responses
+    TAIL_ROOM = 65536       # of its buffer that a stream's window leaves to a trailer section
     UPDATES_EACH = 10       # WINDOW_UPDATEs that a DATA frame of ours may bring
 
 
@@ -212,6 +214,17 @@ cdef int stream_headers(Worker* w, Conn* c, const u8* block, size_t n, bint end)
     return OK
 
 
+# Half a window was used up and passed on: the stream is worth one twice as wide, as far as its buffer goes.
+cdef u32 wider(Worker* w, Conn* c, u32 most) noexcept nogil:
+    cdef u32 size = c.recv_size
+    if c.inb.cap == BUFFER_LARGE and size + TAIL_ROOM >= BUFFER_LARGE:
+        buf_widen(&w.pools, &c.inb)
+    if c.inb.cap < size + TAIL_ROOM:
+        return size
+    size = <u32>(2 * size if 2 * size < most else most)
+    return <u32>(size if size + TAIL_ROOM <= c.inb.cap else c.inb.cap - TAIL_ROOM)
+
+
 cdef void stream_credit(Worker* w, Conn* c, u32 n) noexcept nogil:
     cdef Session* s = session_of(w, c)
     cdef Conn* parent
@@ -222,9 +235,8 @@ cdef void stream_credit(Worker* w, Conn* c, u32 n) noexcept nogil:
     parent = conn_get(w, c.parent)
     if parent == NULL:
         return
-    # Half a window was used up and passed on: the stream is worth a wider one, as far as its buffer goes.
-    if c.recv_size < most and c.inb.cap == BUFFER_LARGE:
-        n = c.recv_size if c.recv_size < most - c.recv_size else most - c.recv_size
+    if c.recv_size < most:
+        n = wider(w, c, most) - c.recv_size
         c.recv_size += n
         c.credit += n
     session_update(w, parent, s, c.id, c.credit)
@@ -243,6 +255,8 @@ cdef int stream_store(Worker* w, Conn* c, const u8* data, u32 n) noexcept nogil:
             buf_compact(&c.inb)
         if buf_room(&c.inb) < n:
             buf_grow(&w.pools, &c.inb)
+        if buf_room(&c.inb) < n:
+            buf_widen(&w.pools, &c.inb)
         if buf_room(&c.inb) < n:
             meters_count(&w.meters, COUNT_BUFFERS_FULL, 1)
             return FULL
