@@ -18,7 +18,8 @@ from fastmesh._core.base.ring cimport Ring, ring_consume, ring_free, ring_init, 
 from fastmesh._core.base.status cimport OK
 from fastmesh._core.base.types cimport u8, u16, u32, u64
 from fastmesh._core.ffi.atomic cimport (
-    atomic_load_ptr, atomic_load_u64, atomic_store_ptr, atomic_store_u64, meter_read,
+    atomic_load_ptr, atomic_load_u64, atomic_store_ptr, atomic_store_u64, meter_read, meter_read_f64, meter_read_u8,
+    meter_read_u32,
 )
 from fastmesh._core.ffi.linux cimport (
     EAGAIN, EINTR, sys_eventfd, sys_eventfd_clear, sys_eventfd_signal, sys_close, sys_wait_readable, sys_wait_writable, sys_writev2,
@@ -31,6 +32,7 @@ from fastmesh._core.io.state cimport (
     LISTENERS_MAX, Command, Event as CoreEvent, Shared, Worker as CoreWorker,
 )
 from fastmesh._core.io.worker cimport worker_command, worker_free, worker_init, worker_run
+from fastmesh._core.routing.balancer cimport EndpointState
 from fastmesh._core.routing.snapshot cimport (
     HTTP2_STREAMS_MAX, HTTP2_WINDOW_MAX, HTTP2_WINDOW_MIN, RETRY_GRPC_MASK, UPSTREAM_HTTP2, Backend, Endpoint, HeaderMatch,
     Policy, Route, Snapshot, snapshot_free, snapshot_new, snapshot_seal, snapshot_text,
@@ -588,7 +590,7 @@ cdef class Worker:
         found = []
         for i in range(self.core.meters.endpoint_capacity):
             if meter_read(&self.core.meters.endpoints[i].slot_gen):
-                found.append(copy_endpoint(&self.core.meters.endpoints[i], i))
+                found.append(copy_endpoint(&self.core.meters.endpoints[i], &self.core.balancer.slots[i], i))
             elif i >= self.core.slot_high:
                 break
         return found
@@ -651,7 +653,7 @@ cdef copy_block(CoreBlock* core, bint other):
     return block
 
 
-cdef copy_endpoint(CoreEndpoint* core, u32 slot):
+cdef copy_endpoint(const CoreEndpoint* core, const EndpointState* state, u32 slot):
     meter = EndpointMeter()
     meter.slot = slot
     meter.slot_gen = meter_read(&core.slot_gen)
@@ -660,9 +662,9 @@ cdef copy_endpoint(CoreEndpoint* core, u32 slot):
     meter.connects = meter_read(&core.connects)
     meter.reuses = meter_read(&core.reuses)
     meter.connect_failures = meter_read(&core.connect_failures)
-    meter.in_flight = meter_read(&core.in_flight)
-    meter.ewma_ns = float(meter_read(&core.ewma_ns))
-    meter.state = meter_read(&core.state)
-    meter.connections = meter_read(&core.connections)
-    meter.idle = meter_read(&core.idle)
+    meter.in_flight = meter_read_u32(&state.in_flight)
+    meter.ewma_ns = max(0.0, meter_read_f64(&state.ewma.value_ns))
+    meter.state = meter_read_u8(&state.health)
+    meter.connections = meter_read_u32(&state.open_count)
+    meter.idle = meter_read_u32(&state.idle_count)
     return meter

@@ -280,6 +280,10 @@ def test_adopt_keeps_what_was_learnt_and_resets_a_new_generation() -> None:
     assert balancer.state_of(1)["in_flight"] == 0
 
 
+def test_an_endpoint_is_one_cache_line() -> None:
+    assert probe(0, [1]).state_bytes() == 64
+
+
 def test_a_wholly_new_backend_does_not_ramp() -> None:
     balancer = probe(RANDOM, [1, 1], **SETTINGS)
     assert {balancer.state_of(slot)["born_ns"] for slot in (0, 1)} == {START - SETTINGS["ramp_ns"]}

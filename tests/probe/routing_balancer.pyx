@@ -58,6 +58,9 @@ cdef class BalancerProbe:
             raise IndexError(backend)
         return 0
 
+    def state_bytes(self):
+        return sizeof(EndpointState)
+
     cdef EndpointState* at(self, u32 slot) except NULL:
         if slot >= self.capacity:
             raise IndexError(slot)

@@ -77,17 +77,12 @@ ctypedef struct Block:
     u64 grpc[METER_GRPC]        # responses by grpc-status
 
 ctypedef struct EndpointMeter:
+    u64 requests                # this and the next: every exchange adds to both, so they share a cache line
+    u64 reuses
     u64 slot_gen                # 0: slot never used
-    u64 requests
     u64 failures
     u64 connects
-    u64 reuses
     u64 connect_failures
-    u64 in_flight               # mirrors of the balancer's state, for readers on other threads
-    u64 ewma_ns
-    u64 state
-    u64 connections
-    u64 idle
 
 ctypedef struct Meters:
     u64 turns                   # heartbeat

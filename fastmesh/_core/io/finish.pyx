@@ -21,7 +21,7 @@ from fastmesh._core.io.state cimport (
     CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_FLYING, EX_GRPC, EX_HEAD_ONLY, EX_HTTP10, EX_REPLAY, EX_STARVED, EX_UP_KEEP,
     PHASE_PENDING, PHASE_TUNNEL, Waiting,
 )
-from fastmesh._core.io.upstream cimport upstream_backend, upstream_close, upstream_give, upstream_mirror
+from fastmesh._core.io.upstream cimport upstream_backend, upstream_close, upstream_give
 from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE, balancer_count, balancer_end
 from fastmesh._core.routing.snapshot cimport Backend
 
@@ -48,7 +48,6 @@ cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil:
     if not ok:
         meter_add(&w.meters.endpoints[x.slot].failures, 1)
     balancer_end(&w.balancer, w.snap, backend, x.slot, x.slot_gen, rtt, ok, w.now_ns)
-    upstream_mirror(w, x.slot)
 
 
 # Its endpoint did badly: a failure we saw, or a gateway error it answered itself.

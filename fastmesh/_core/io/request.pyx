@@ -35,7 +35,7 @@ from fastmesh._core.io.state cimport (
 from fastmesh._core.io.stream cimport stream_flush
 from fastmesh._core.io.upstream cimport (
     upstream_backend, upstream_close, upstream_connected, upstream_event, upstream_freed, upstream_has_room,
-    upstream_mirror, upstream_take,
+    upstream_take,
 )
 from fastmesh._core.routing.balancer cimport (
     ENDPOINT_OUT, ENDPOINT_READY, PICK_NONE, balancer_begin, balancer_connect_failed, balancer_connected, balancer_pick,
@@ -255,7 +255,6 @@ cdef void request_connect(Worker* w, Exchange* x, Conn* down) noexcept nogil:
         balancer_begin(&w.balancer, x.slot)
         x.flags |= EX_COUNTED
         meter_add(&w.meters.endpoints[x.slot].requests, 1)
-        upstream_mirror(w, x.slot)
         if request_take(w, x, down, w.waiting[x.slot].count > 0) or not request_connect_failed(w, x, FAULT_CONNECT):
             return
 

@@ -27,6 +27,4 @@ cdef void upstream_freed(Worker* w, u32 slot) noexcept nogil
 cdef void upstream_close_idle(Worker* w) noexcept nogil
 # The backend of a slot in the adopted snapshot; NULL when the endpoint is gone (or another took the slot).
 cdef u32 upstream_backend(Worker* w, u32 slot, u32 slot_gen) noexcept nogil
-# Copies what readers on other threads see of an endpoint's state into its meter.
-cdef void upstream_mirror(Worker* w, u32 slot) noexcept nogil
 cdef void upstream_event(Worker* w, u32 kind, u32 slot, int error) noexcept nogil

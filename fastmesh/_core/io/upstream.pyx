@@ -1,7 +1,7 @@
 from fastmesh._core.base.buffer cimport buf_give, buf_len
 from fastmesh._core.base.meter cimport (
     COUNT_CONNECTS, COUNT_EVENTS_DROPPED, COUNT_H2_UPSTREAM_STREAMS, COUNT_REUSES, COUNT_UPSTREAM_CLOSES,
-    COUNT_UPSTREAM_EVICTIONS, EndpointMeter, meters_count,
+    COUNT_UPSTREAM_EVICTIONS, meters_count,
 )
 from fastmesh._core.base.ring cimport ring_write
 from fastmesh._core.base.slab cimport SLAB_NONE, slab_index, slab_live
@@ -37,16 +37,6 @@ cdef void upstream_event(Worker* w, u32 kind, u32 slot, int error) noexcept nogi
         sys_eventfd_signal(w.event_fd)
     else:
         meters_count(&w.meters, COUNT_EVENTS_DROPPED, 1)
-
-
-cdef void upstream_mirror(Worker* w, u32 slot) noexcept nogil:
-    cdef EndpointState* state = &w.balancer.slots[slot]
-    cdef EndpointMeter* meter = &w.meters.endpoints[slot]
-    meter_set(&meter.in_flight, state.in_flight)
-    meter_set(&meter.ewma_ns, <u64>state.ewma.value_ns if state.ewma.value_ns > 0 else 0)
-    meter_set(&meter.state, state.health)
-    meter_set(&meter.connections, state.open_count)
-    meter_set(&meter.idle, state.idle_count)
 
 
 cdef u32 upstream_backend(Worker* w, u32 slot, u32 slot_gen) noexcept nogil:
@@ -127,7 +117,6 @@ cdef int upstream_dial(Worker* w, const Endpoint* endpoint, const Backend* backe
     w.balancer.slots[endpoint.slot].open_count += 1
     w.up_count += 1
     conn_deadline(w, c, w.now_ns + backend.connect_timeout_ns)
-    upstream_mirror(w, endpoint.slot)
     out[0] = c
     return AGAIN
 
@@ -239,7 +228,6 @@ cdef void stream_give(Worker* w, Conn* stream, u32 error) noexcept nogil:
     session_resting(w, c, s)
     if live:
         upstream_freed(w, slot)
-        upstream_mirror(w, slot)
 
 
 cdef bint upstream_has_room(Worker* w, u32 slot) noexcept nogil:
@@ -318,7 +306,6 @@ cdef void upstream_give(Worker* w, Conn* c) noexcept nogil:
     pool_push(w, c, state)
     upstream_freed(w, c.slot)
     conn_deadline(w, c, w.now_ns + backend.idle_timeout_ns)
-    upstream_mirror(w, c.slot)
 
 
 # Its streams are gone, or know that it is.
@@ -348,7 +335,6 @@ cdef void upstream_close(Worker* w, Conn* c, bint reset) noexcept nogil:
     conn_close(w, c, reset)
     if state != NULL:
         upstream_freed(w, slot)
-        upstream_mirror(w, slot)
 
 
 cdef void upstream_idle_event(Worker* w, Conn* c) noexcept nogil:

@@ -341,7 +341,7 @@ cdef void balancer_connect_failed(BalancerState* b, const Snapshot* s, u32 backe
     cdef EndpointState* state = state_live(b, slot, slot_gen)
     if state == NULL or state.health == ENDPOINT_OUT:
         return
-    if state.failures < <u32>0xFFFFFFFF:
+    if state.failures < 0xFFFF:
         state.failures += 1
     state.health = ENDPOINT_OUT
     state.retry_ns = now_ns + backoff_ns(b, &s.backends[backend], state.failures)
