@@ -1,8 +1,12 @@
-"""Whether a request costs the same among many endpoints, many routes and with more workers."""
+"""Whether a request costs the same among many endpoints, many routes and with more workers.
 
-from collections.abc import Iterator
+All configurations of a peer are up at once and take turns within each round, as peers do elsewhere: they are what is
+compared, so a slow minute must meet them alike.
+"""
 
-from bench.macro.measures.common import Bench, Load, Row, load_rows, stage
+from collections.abc import Iterable, Iterator
+
+from bench.macro.measures.common import Bench, Load, Row, Running, load_rows, one_load, stage
 
 ENDPOINTS = (1, 10, 100, 1000, 10_000)
 ROUTES = (1, 100, 10_000)
@@ -15,21 +19,33 @@ def addresses(upstream: str, count: int) -> tuple[str, ...]:
     return tuple(f"127.{1 + i // 62500}.{i // 250 % 250}.{1 + i % 250}:{port}" for i in range(count))
 
 
+def rows(bench: Bench, what: str, pairs: Iterable[tuple[Running, Load]]) -> Iterator[Row]:
+    """Rounds over peers that each have a load of their own. A short one before each turn does not count: while others
+    have theirs, connections to endpoints rest for long enough to be closed."""
+    pairs = list(pairs)
+    for round_number in range(bench.rounds):
+        for peer, load in pairs:
+            one_load(bench, peer, load, 1)
+            named = {"measure": what, "peer": peer.name, "round": round_number, **load.varied}
+            yield named | one_load(bench, peer, load, bench.seconds)
+
+
 def endpoints(bench: Bench) -> Iterator[Row]:
-    for count in ENDPOINTS:
-        with stage(bench.without("direct", "floor")) as here:
-            chosen = addresses(here.upstream, count)
-            running = [here.up(name, endpoints=chosen) for name in here.bench.peers]
-            yield from load_rows(bench, running, "endpoints", [Load({"endpoints": count})])
+    with stage(bench.without("direct", "floor")) as here:
+        chosen = {count: addresses(here.upstream, count) for count in ENDPOINTS}
+        yield from rows(bench, "endpoints", [
+            (here.up(name, endpoints=chosen[count]), Load({"endpoints": count}))
+            for count in ENDPOINTS for name in here.bench.peers
+        ])  # fmt: skip
 
 
 def routes(bench: Bench) -> Iterator[Row]:
     """The request takes the last of the routes."""
-    for count in ROUTES:
-        with stage(bench.without("direct", "floor")) as here:
-            running = [here.up(name, routes=count) for name in here.bench.peers]
-            path = f"/route/{count - 1}/" if count > 1 else "/"
-            yield from load_rows(bench, running, "routes", [Load({"routes": count}, path=path)])
+    with stage(bench.without("direct", "floor")) as here:
+        yield from rows(bench, "routes", [
+            (here.up(name, routes=count), Load({"routes": count}, path=f"/route/{count - 1}/" if count > 1 else "/"))
+            for count in ROUTES for name in here.bench.peers
+        ])  # fmt: skip
 
 
 def workers(bench: Bench) -> Iterator[Row]:
