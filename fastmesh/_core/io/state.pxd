@@ -53,6 +53,9 @@ cdef enum ConnFlag:
     CONN_DEFERRED = 64  # is in the worker's deferred list
     CONN_SHUT = 128     # we have sent FIN
 
+cdef enum:
+    STREAM_UNNUMBERED = 0x80000000U     # above every id: ids go out in their order (RFC 9113 5.1.1), a request may never
+
 # What an HTTP/2 stream has behind it.
 cdef enum StreamFlag:
     STREAM_REMOTE_END = 1   # the peer sent END_STREAM
@@ -92,7 +95,7 @@ ctypedef struct Conn:
     u32 older
     # HTTP/2 (io/stream)
     u32 session         # of a connection that speaks it, and of its streams: index + 1 in the sessions; 0: none
-    u32 id              # of a stream; 0: a connection
+    u32 id              # of a stream, STREAM_UNNUMBERED until its first HEADERS; 0: a connection
     u64 parent          # handle of a stream's connection
     i32 send_window     # what the peer lets us send on this stream; may be negative (RFC 9113 6.9.2)
     i32 recv_window     # what it may still send

@@ -16,7 +16,7 @@ from fastmesh._core.io.session cimport (
 )
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_DOWN, CONN_EOF, CONN_READABLE, CONN_WRITABLE, SESSION_BUCKETS, STREAM_LOCAL_END, STREAM_REMOTE_END,
-    STREAM_RESET, STREAM_UNDONE,
+    STREAM_RESET, STREAM_UNDONE, STREAM_UNNUMBERED,
 )
 from fastmesh._core.wire.http2_frame cimport (
     FLAG_END_HEADERS, FLAG_END_STREAM, FRAME_CONTINUATION, FRAME_DATA, FRAME_HEADER_BYTES, FRAME_HEADERS,
@@ -84,12 +84,23 @@ cdef void stream_unchain(Worker* w, Session* s, Conn* c) noexcept nogil:
     at[0] = c.chain
 
 
+# It begins on the wire.
+cdef void stream_number(Worker* w, Session* s, Conn* c) noexcept nogil:
+    cdef u32* bucket
+    stream_unchain(w, s, c)
+    s.last_id = <u32>(s.last_id + 2 if s.last_id else 1)
+    c.id = s.last_id
+    bucket = bucket_of(s, c.id)
+    c.chain = bucket[0]
+    bucket[0] = slab_index(&w.conns, c)
+
+
 cdef void stream_close(Worker* w, Conn* c, u32 error) noexcept nogil:
     cdef Session* s = session_of(w, c)
     cdef Conn* parent = conn_get(w, c.parent)
     if s != NULL and parent != NULL:
-        if not c.stream & STREAM_RESET and c.stream & (STREAM_LOCAL_END | STREAM_REMOTE_END) != (
-                STREAM_LOCAL_END | STREAM_REMOTE_END):
+        if c.id != STREAM_UNNUMBERED and not c.stream & STREAM_RESET and c.stream & (
+                STREAM_LOCAL_END | STREAM_REMOTE_END) != (STREAM_LOCAL_END | STREAM_REMOTE_END):
             session_reset(w, parent, s, c.id, error)
         session_unwait(w, s, c)
         stream_unchain(w, s, c)
@@ -199,6 +210,8 @@ cdef int stream_headers(Worker* w, Conn* c, const u8* block, size_t n, bint end)
         parent.flags |= CONN_BROKEN
         conn_defer(w, parent)
         return FULL
+    if c.id == STREAM_UNNUMBERED:
+        stream_number(w, s, c)
     while True:
         take = n - at if n - at < FRAME_PAYLOAD_LEAST else <size_t>FRAME_PAYLOAD_LEAST
         if at + take == n:

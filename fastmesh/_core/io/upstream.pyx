@@ -16,7 +16,7 @@ from fastmesh._core.io.connection cimport conn_close, conn_deadline, conn_defer,
 from fastmesh._core.io.session cimport session_free, session_goaway, session_new, session_of
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, CONN_SESSION, CONN_UP, CONN_WRITABLE, SESSION_CLIENT,
-    SESSION_GOING, SESSION_STARVED, UP_BUSY, UP_CONNECTING, UP_IDLE, Event, Session, Waiting,
+    SESSION_GOING, SESSION_STARVED, STREAM_UNNUMBERED, UP_BUSY, UP_CONNECTING, UP_IDLE, Event, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_close, stream_open
 from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE
@@ -24,7 +24,7 @@ from fastmesh._core.routing.snapshot cimport Backend, Endpoint
 from fastmesh._core.wire.http2_frame cimport H2_CANCEL, H2_NO_ERROR
 
 cdef enum:
-    STREAM_IDS = 0x7FFFFFF0     # a connection whose ids are used up takes no more streams (RFC 9113 5.1.1)
+    STREAM_IDS = 0x7FFF0000     # a connection whose ids are used up takes no more streams (RFC 9113 5.1.1)
 
 
 cdef void upstream_event(Worker* w, u32 kind, u32 slot, int error) noexcept nogil:
@@ -188,7 +188,6 @@ cdef int stream_take(Worker* w, const Endpoint* endpoint, const Backend* backend
     cdef Session* s
     cdef Conn* stream
     cdef bint reused = c != NULL and c.state == CONN_SESSION
-    cdef u32 before
     cdef int r
     if c == NULL:
         r = session_dial(w, endpoint, backend, &c, error)
@@ -197,11 +196,8 @@ cdef int stream_take(Worker* w, const Endpoint* endpoint, const Backend* backend
     s = session_of(w, c)
     if s.streams == 0 and c.state == CONN_SESSION:
         w.up_idle_count -= 1
-    before = s.last_id
-    s.last_id = <u32>(before + 2 if before else 1)
-    stream = stream_open(w, c, s, s.last_id, CONN_UP, UP_BUSY)
+    stream = stream_open(w, c, s, STREAM_UNNUMBERED, CONN_UP, UP_BUSY)
     if stream == NULL:
-        s.last_id = before
         session_resting(w, c, s)
         return LIMIT
     if reused:
