@@ -5,6 +5,7 @@ that comes against `http2_watch`. What they do by themselves (acking SETTINGS an
 """
 
 import itertools
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -22,6 +23,7 @@ from tests.support.origin import Gone, Origin
 from tests.support.wait import DEADLINE_S, Deadline, until
 
 READ_BYTES = 1 << 18
+SEND_BYTES = 1 << 16
 
 
 class Peer:
@@ -47,6 +49,7 @@ class Peer:
         self._buffer = bytearray()
         self._outgoing = bytearray()  # sent and not yet understood: half a frame
         self._block = bytearray()
+        self._held: bytearray | None = None  # what we would answer by ourselves amid a long send
         self._pings = itertools.count(1)
 
     # --- sending
@@ -59,8 +62,53 @@ class Peer:
         """In pieces, each a packet of its own."""
         self._transmit([data[at : at + size] for at in range(0, len(data), size)])
 
+    def send_reading(self, data: bytes, *, deaf: bool = False, patience: float = DEADLINE_S) -> bool:
+        """Sends while it reads what comes, so that neither side waits for the other. `deaf`: without reading.
+
+        False: the peer has taken nothing for `patience` seconds. A connection that ends swallows the rest.
+        """
+        self._outgoing += data
+        self._note_sent()
+        self._held = bytearray()
+        left = memoryview(data)
+        while left and not self.ended:
+            readable, writable, _ = select.select([] if deaf else [self.sock], [self.sock], [], patience)
+            if not (readable or writable):
+                return False
+            if readable:
+                self._read_some()
+            if writable and not self.ended:
+                left = left[self._send_some(left) :]
+        held, self._held = self._held, None
+        if held and not self.ended:
+            self.send(bytes(held))
+        return True
+
+    def _read_some(self) -> None:
+        try:
+            self._receive(Deadline(DEADLINE_S, "what is there"))
+        except Gone:
+            return
+        self._take_all()
+
+    def _take_all(self) -> None:
+        for frame in h2.take_frames(self._buffer):
+            self.frames.append(frame)
+            self._came(frame)
+
+    def _send_some(self, data: memoryview) -> int:
+        """An ended connection takes everything; what the peer said before that is read."""
+        try:
+            return self.sock.send(data[:SEND_BYTES])
+        except (ConnectionResetError, BrokenPipeError):
+            self.wait_end()
+            return len(data)
+
     def _transmit(self, pieces: Iterable[bytes]) -> None:
         for piece in pieces:
+            if self._held is not None:
+                self._held += piece
+                continue
             self._outgoing += piece
             self._note_sent()
             try:
@@ -101,7 +149,7 @@ class Peer:
             data, how = b"", "RST"
         if not data:
             self.ended = how
-            if self._buffer:
+            if self._buffer and how == "FIN":  # a reset may take the end of what was sent with it
                 raise Breach(f"the connection ends in a frame: {bytes(self._buffer[:40])!r}")
             raise Gone(how)
         self._buffer += data
