@@ -31,7 +31,7 @@ from fastmesh._core.wire.http2_frame cimport (
 cdef enum:
     STARVED_NS = 10000000           # without a buffer: looked at again after
     STARVED_MOST_NS = 5000000000    # and its stream given up after
-    LEAVE_NS = 1000000000           # from the first GOAWAY of a drain to the last: what was under way has arrived
+    LEAVE_NS = 1000000000           # from the first GOAWAY of a drain to the last, when the PING between is not answered
     ID_MOST = 0x7FFFFFFF
 
 
@@ -101,6 +101,8 @@ cdef void http2_begin(Worker* w, Conn* c) noexcept nogil:
         return
     c.state = CONN_SESSION
     conn_deadline(w, c, w.now_ns + w.snap.policy.header_timeout_ns)
+    if w.draining:
+        http2_drain(w, c)
     http2_event(w, c)
 
 
@@ -194,7 +196,7 @@ cdef void http2_event(Worker* w, Conn* c) noexcept nogil:
     if c.outb.data != NULL:
         session_flush_later(w, s)
     session_wake(w, c, s)
-    if s.streams == 0 and (s.flags & SESSION_GOING or w.draining):
+    if s.streams == 0 and (s.flags & SESSION_GOING or (w.draining and not s.flags & SESSION_LEAVING)):
         session_finish(w, c, s)
 
 
@@ -285,13 +287,12 @@ cdef void http2_drain(Worker* w, Conn* c) noexcept nogil:
     cdef u8[8] payload
     if s == NULL or s.flags & (SESSION_GOING | SESSION_LEAVING):
         return
-    if s.streams == 0:
-        conn_defer(w, c)
-        return
     put32(payload, ID_MOST)
     put32(payload + 4, H2_NO_ERROR)
     session_frame(w, c, s, FRAME_GOAWAY, 0, 0, payload, 8)
-    s.flags |= SESSION_LEAVING
+    # When the PING is answered, all that was sent before the client knew has arrived.
+    session_frame(w, c, s, FRAME_PING, 0, 0, payload, 8)
+    s.flags |= SESSION_LEAVING | SESSION_PINGED
     conn_deadline(w, c, w.now_ns + <i64>LEAVE_NS)
 
 

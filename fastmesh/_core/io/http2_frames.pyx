@@ -14,7 +14,7 @@ from fastmesh._core.io.session cimport (
 )
 from fastmesh._core.io.state cimport (
     CONN_DOWN, CONN_EOF, CONN_READABLE, DOWN_HEAD, SCRATCH_BYTES, SESSION_BLOCK, SESSION_BUCKETS, SESSION_CLIENT,
-    SESSION_GOING, SESSION_PINGED, SESSION_RESETS, SESSION_SETTINGS, SESSION_SETTLED, SESSION_STARVED, STREAM_BAD,
+    SESSION_GOING, SESSION_LEAVING, SESSION_PINGED, SESSION_RESETS, SESSION_SETTINGS, SESSION_SETTLED, SESSION_STARVED, STREAM_BAD,
     STREAM_GRPC, STREAM_HEAD, STREAM_NEVER, STREAM_REMOTE_END, STREAM_RESET,
 )
 from fastmesh._core.io.stream cimport stream_break, stream_credit, stream_find, stream_open, stream_store
@@ -441,7 +441,11 @@ cdef int frame_ping(Worker* w, Conn* c, Session* s, const Frame* f, const u8* p)
         if not s.flags & SESSION_PINGED:
             return glitch(w, s)
         s.flags &= ~<u32>SESSION_PINGED
-        conn_deadline(w, c, w.now_ns + s.ping_ns)
+        if s.ping_ns:
+            conn_deadline(w, c, w.now_ns + s.ping_ns)
+        if s.flags & SESSION_LEAVING and not s.flags & SESSION_GOING:
+            session_goaway(w, c, s, s.last_id, H2_NO_ERROR)
+            conn_defer(w, c)
         return OK
     session_frame(w, c, s, FRAME_PING, FLAG_ACK, 0, p, 8)
     return glitch(w, s)
