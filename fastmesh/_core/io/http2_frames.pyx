@@ -237,7 +237,8 @@ cdef int block_request(Worker* w, Conn* c, Session* s, u32 id, u8 flags, const u
     if r == CLOSED:
         return H2_COMPRESSION_ERROR
     if known:
-        return <int>OK if was_reset(s, id) else <int>H2_STREAM_CLOSED
+        # A stream that has closed, or that was skipped: no id may come again (RFC 9113 5.1.1).
+        return <int>OK if was_reset(s, id) else <int>H2_PROTOCOL_ERROR
     if s.flags & SESSION_GOING:
         # Begun after our GOAWAY: its client knows that it is not answered (RFC 9113 6.8).
         return OK
