@@ -223,9 +223,9 @@ class Watch:
             known = self.streams.get(frame.stream)
             demand(known, "5.1", f"{frame} on an idle stream")
             assert known is not None
-            demand(known.reset is None, "5.1", f"{frame} after RST_STREAM")
             if frame.kind == Kind.RST_STREAM:
-                known.reset = frame.number
+                known.reset = frame.number  # more than one may be sent (5.4.2)
+            demand(frame.kind == Kind.RST_STREAM or known.reset is None, "5.1", f"{frame} after RST_STREAM")
         if frame.kind == Kind.WINDOW_UPDATE:
             demand(frame.number & WINDOW_MAX, "6.9", f"{frame} with increment 0")
             granted = self.stream(frame.stream).granted if frame.stream else self.granted
