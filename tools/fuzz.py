@@ -25,9 +25,10 @@ BUILD = ROOT / "build" / "fuzz"
 SEEDS = ROOT / "tests" / "corpus" / "fuzz"
 CLANG = os.environ.get("FUZZ_CC", "clang-14")
 SANITIZE = "-fsanitize=address,undefined"
-FLAGS = ["-O1", "-g", "-std=gnu11", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", "-w"]
+FLAGS = ["-O1", "-g", "-std=gnu11", "-fno-omit-frame-pointer", "-fno-sanitize-recover=undefined", "-w",
+         "-DFASTMESH_DEBUG=1", "-DFASTMESH_ASAN=1"]  # fmt: skip
 # What the probes with targets need, as prefixes below fastmesh/_core.
-SOURCES = ("wire", "base")
+SOURCES = ("io", "routing", "wire", "base")
 # CPython keeps blocks until its end; a leak of the core's shows in the suite.
 OPTIONS = {"ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
 

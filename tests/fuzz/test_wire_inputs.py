@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.probe import wire2_fuzz, wire_fuzz, wire_head2_fuzz
+from tests.probe import io_fuzz, wire2_fuzz, wire_fuzz, wire_head2_fuzz
 
 SEEDS = Path(__file__).resolve().parents[1] / "corpus" / "fuzz"
-RUN = {target: probe.run for probe in (wire_fuzz, wire2_fuzz, wire_head2_fuzz) for target in probe.TARGETS}
+RUN = {target: probe.run for probe in (wire_fuzz, wire2_fuzz, wire_head2_fuzz, io_fuzz) for target in probe.TARGETS}
 
 
 @pytest.mark.parametrize("target", RUN)

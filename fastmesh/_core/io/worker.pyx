@@ -325,9 +325,8 @@ cdef void worker_stop(Worker* w) noexcept nogil:
 
 cdef void worker_turn(Worker* w, epoll_event* events, long n) noexcept nogil:
     cdef long i
-    cdef i64 start, took
-    clock_read(w)
-    start = w.now_ns
+    cdef i64 start = w.now_ns
+    cdef i64 took
     meter_add(&w.meters.turns, 1)
     meter_set(&w.meters.turn_start_ns, <u64>start)
     worker_adopt(w)
@@ -368,6 +367,7 @@ cdef int worker_run(Worker* w) noexcept nogil:
         if n < 0 and n != -EINTR:
             failure = <int>-n
             break
+        clock_read(w)
         worker_turn(w, events, n if n > 0 else 0)
     worker_stop(w)
     meters_publish(w)
