@@ -23,6 +23,7 @@ from fastmesh.config.settings import SETTINGS
 from fastmesh.config.users import User, find_user
 from fastmesh.config.views import public
 from fastmesh.discovery.directory import Directory, Watch, targets_of
+from fastmesh.discovery.subset import Subsets
 from fastmesh.publish import ListenerKey, Plan, Publication, PublishError, listener_keys
 from fastmesh.telemetry.log import ProcessLog
 from fastmesh.telemetry.service import Labels, Owner, ProcessState, Telemetry
@@ -89,6 +90,7 @@ class App:
         self._listening: dict[ListenerKey, Listening] = {}
         self._user: User | None = None  # to become one day
         self._directory = Directory(self._endpoints_changed, log)
+        self._subsets = Subsets()
         self._telemetry = telemetry = Telemetry(config, log)
         self._publication = Publication(config)
         publisher = self._publication.publisher
@@ -320,7 +322,13 @@ class App:
         self._pool.wake()
 
     def _commit(self, config: Config, targets: Mapping[str, Mapping[str, int]]) -> Plan:
-        plan = self._publication.plan(config, targets)
+        try:
+            plan = self._publication.plan(config, self._subsets.choose(config.backends, targets))
+        except PublishError:
+            if not self._subsets.is_choosing:
+                raise
+            # There may not be room for endpoints that join for those that are out.
+            plan = self._publication.plan(config, self._subsets.choose(config.backends, targets, widen=False))
         self._telemetry.before_publish(plan.listeners.renamed, plan.meters.renamed)
         self._publication.commit(plan)
         return plan
@@ -425,6 +433,8 @@ class App:
             self._telemetry.look()
             self._publication.retired()
             if self._state == "running":
+                if self._subsets.is_choosing and self._subsets.look(self._telemetry.out(), time.monotonic()):
+                    self._publish_wanted = True
                 self._publish()
             if self._admin is not None:
                 self._admin.sweep()

@@ -88,6 +88,7 @@ class Upstream:
     """What holds for every backend that does not say otherwise; names as in BackendSpec."""
 
     balancer: BalancerName = "p2c_ewma"
+    subset: int = 0  # endpoints this process uses of those there are; 0: all
     connect_timeout_ns: int = NS_PER_SECOND
     ewma_default_ns: int = 30 * NS_PER_MS  # round-trip time assumed of an endpoint not yet measured
     ewma_decay_ns: int = 10 * NS_PER_SECOND  # a latency peak loses 63 % of its weight in this time

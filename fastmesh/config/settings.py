@@ -184,6 +184,10 @@ def _balancing() -> tuple[Setting, ...]:
         Setting("balancer", Choice(), "How an endpoint is chosen: the less loaded of two by latency, the one with the "
                 "fewest requests, in turn, or by chance; weights count in all.", choices=BALANCERS, group=group,
                 field="upstream.balancer", backend_key="balancer"),
+        Setting("upstream_subset", Integer("endpoints"), "Endpoints of a backend that this process uses, others when "
+                "some of them are out; each process chooses for itself. Requests among many thousand cost more, and "
+                "find their connections closed for idleness.", 1, 65536, True, group=group, field="upstream.subset",
+                backend_key="subset"),
         Setting("retry_connect", Integer("endpoints"), "Further endpoints tried when one cannot be connected to.",
                 0, 10, group=group, field="exchange.retry_connect", route_key="retry_connect"),
         Setting("ewma_default", Duration(), "Latency assumed of an endpoint that was not measured yet.", MS // 10,

@@ -136,6 +136,11 @@ class Telemetry:
             for view in merge_endpoints(self._collector.endpoints(self._labels()))
         ]
 
+    def out(self) -> set[tuple[str, str]]:
+        """Backend and address of endpoints that a worker leaves out."""
+        sightings = self._collector.endpoints(self._labels())
+        return {(seen.owner.backend, seen.owner.address) for seen in sightings if seen.meter.state != 0}
+
     def event(self, worker: int, event: "Event") -> None:
         """Logs what the core reports, at most so many of a kind in a while."""
         held = self._limit.take(event.kind)

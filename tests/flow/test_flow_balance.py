@@ -46,6 +46,17 @@ def test_every_endpoint_gets_its_part(balancer: str) -> None:
         assert min(counts.values()) > 60  # 100 expected, five standard deviations are 41
 
 
+def test_a_subset_is_all_that_is_used() -> None:
+    with (
+        echoes(6) as origins,
+        Fastmesh(upstream=upstream(origins), upstream_subset=2, balancer="round_robin", ramp="off") as proxy,
+    ):
+        counts = spread(proxy, 20)
+        shown = {endpoint["address"] for endpoint in json.loads(bytes(proxy.admin_get("/endpoints").body))}
+    assert list(counts.values()) == [10, 10]
+    assert {str(i) for i, origin in enumerate(origins) if origin.address in shown} == set(counts)
+
+
 def test_round_robin_keeps_weights_exactly() -> None:
     with (
         echoes(3) as origins,

@@ -13,7 +13,8 @@ import uvloop
 
 from fastmesh.app import process
 from fastmesh.app.process import App, StartError
-from fastmesh.config.model import Address, Backend, Config, Endpoint, Listener, Process, Route, Workers
+from fastmesh.config.model import Address, Backend, Config, Endpoint, Listener, Process, Route, Upstream, Workers
+from fastmesh.discovery import subset
 from fastmesh.publish import PublishError
 from fastmesh.telemetry.log import ProcessLog
 from tests.unit import fake_bridge
@@ -218,6 +219,54 @@ def test_a_changed_name_is_published_and_a_refusal_tried_again(play: Callable[..
         stop()
 
     assert play(body) == 0
+
+
+def subset_of_two(slots: int = 1000) -> Config:
+    endpoints = tuple(Endpoint(Address("inet", f"10.0.0.{i}", 80)) for i in range(6))
+    backends = (Backend("b", endpoints, Upstream(subset=2)),)
+    return config(backends=backends, workers=Workers(count=2, endpoint_slots=slots))
+
+
+def published(rig: Rig) -> dict[str, int]:
+    """Slots by address."""
+    return {endpoint.address: endpoint.slot for endpoint in rig.publisher.specs[-1].backends[0].endpoints}
+
+
+def test_another_endpoint_joins_a_subset_for_one_that_stays_out(
+    play: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subset, "OUT_S", 0.02)
+    monkeypatch.setattr(subset, "BACK_S", 0.05)
+
+    async def body(rig: Rig) -> None:
+        first = published(rig)
+        assert len(first) == 2
+        meters = [fake_bridge.EndpointMeter(slot, state=state) for state, slot in enumerate(first.values())]
+        rig.workers[1].endpoints_now = meters
+        await rig.until(lambda: len(published(rig)) == 3)
+        assert first.items() < published(rig).items()
+        rig.workers[1].endpoints_now = []
+        await rig.until(lambda: published(rig) == first)
+        rig.workers[0].endpoints_now = [fake_bridge.EndpointMeter(slot, state=1) for slot in first.values()]
+        await rig.until(lambda: len(published(rig)) == 6)
+        stop()
+
+    assert play(body, subset_of_two()) == 0
+
+
+def test_a_subset_stays_when_there_is_no_room_for_others(
+    play: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subset, "OUT_S", 0.02)
+
+    async def body(rig: Rig) -> None:
+        first = published(rig)
+        rig.workers[0].endpoints_now = [fake_bridge.EndpointMeter(slot, state=1) for slot in first.values()]
+        await rig.until(lambda: len(rig.publisher.specs) > 1)
+        assert published(rig) == first
+        stop()
+
+    assert play(body, subset_of_two(slots=2)) == 0
 
 
 def test_a_reload_with_a_refused_snapshot_keeps_old_listeners_only(play: Callable[..., int]) -> None:

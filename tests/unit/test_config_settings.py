@@ -53,6 +53,7 @@ DEFAULTS = {
     "keepalive_requests": "off",
     "upstream_max_connections": "off",
     "upstream_max_idle": "128",
+    "upstream_subset": "off",
     "ewma_default": "30ms",
     "ewma_decay": "10s",
     "backoff_min": "100ms",
