@@ -12,7 +12,7 @@ from fastmesh._core.io.connection cimport (
 from fastmesh._core.io.fault cimport FaultRow, fault_row
 from fastmesh._core.io.meters cimport block_of
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, DOWN_IDLE, DOWN_LINGER, SCRATCH_BYTES, STREAM_GRPC,
+    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_RELAY, DOWN_IDLE, DOWN_LINGER, SCRATCH_BYTES, STREAM_GRPC,
     STREAM_LOCAL_END, STREAM_RESET, Session,
 )
 from fastmesh._core.io.session cimport session_of
@@ -22,7 +22,7 @@ from fastmesh._core.wire.http1_head cimport (
     METHOD_TRACE, Http1Head, Http1Limits, Http1Resume, http1_response_parse, http1_trailers_parse,
 )
 from fastmesh._core.wire.http1_write cimport HeadEdit, http1_error_write
-from fastmesh._core.wire.http2_frame cimport H2_CANCEL, H2_INTERNAL_ERROR, H2_NO_ERROR
+from fastmesh._core.wire.http2_frame cimport H2_CANCEL, H2_CONNECT_ERROR, H2_INTERNAL_ERROR, H2_NO_ERROR
 from fastmesh._core.wire.http2_write cimport block_response_write, block_trailers_write
 
 # What we wrote ourselves is within any limit.
@@ -35,7 +35,8 @@ ANSWER_LIMITS.fields = HEADERS_MAX
 
 cdef void client_close(Worker* w, Conn* c, bint reset) noexcept nogil:
     if c.id:
-        stream_close(w, c, H2_INTERNAL_ERROR if reset else H2_CANCEL)
+        # RFC 9113 8.5: how a tunnel's other side broke
+        stream_close(w, c, H2_CANCEL if not reset else H2_CONNECT_ERROR if c.state == CONN_RELAY else H2_INTERNAL_ERROR)
         return
     w.down_count -= 1
     meters_count(&w.meters, COUNT_CLOSED, 1)

@@ -6,8 +6,9 @@ from fastmesh._core.io.fault cimport (
 from fastmesh._core.io.finish cimport exchange_abort, exchange_fail
 from fastmesh._core.io.pipe cimport pipe_over
 from fastmesh._core.io.request cimport request_body, request_send
-from fastmesh._core.io.response cimport response_body, response_head, tunnel_drive
+from fastmesh._core.io.response cimport response_body, response_head
 from fastmesh._core.io.state cimport EX_STARVED, PHASE_BODY, PHASE_CONNECT, PHASE_RESPONSE, PHASE_TUNNEL
+from fastmesh._core.io.tunnel cimport tunnel_drive
 
 cdef enum:
     STARVED_MOST_NS = 5000000000

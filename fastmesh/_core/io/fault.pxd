@@ -23,6 +23,8 @@ cdef enum Fault:
     FAULT_STOPPED               # the worker was told to stop at once
     FAULT_CLIENT_TIMEOUT        # the client neither sent nor read within the stream timeout
     FAULT_UPGRADE_REFUSED       # the upstream switched protocols although nobody asked
+    FAULT_UPGRADE_FAILED        # the upstream answered an upgrade of an HTTP/2 client as if it were one, but not by its rules
+    FAULT_UPGRADE_UNSUPPORTED   # the upstream's HTTP/2 does not take extended CONNECT
     FAULT_COUNT
 
 ctypedef struct FaultRow:

@@ -98,6 +98,8 @@ cdef void build_local() noexcept nogil:
     row(FAULT_STOPPED, 503, 0, "stopped", "proxy is stopping")
     row(FAULT_CLIENT_TIMEOUT, 408, 0, "client_timeout", "request body was not received in time")
     row(FAULT_UPGRADE_REFUSED, 502, 1, "unasked_upgrade", "upstream switched protocols unasked")
+    row(FAULT_UPGRADE_FAILED, 502, 1, "upgrade_failed", "upstream did not complete the upgrade")
+    row(FAULT_UPGRADE_UNSUPPORTED, 501, 0, "upgrade_unsupported", "upstream takes no upgrade over HTTP/2")
 
 
 cdef const FaultRow* fault_row(u32 fault) noexcept nogil:

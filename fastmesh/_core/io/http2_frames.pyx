@@ -13,9 +13,10 @@ from fastmesh._core.io.session cimport (
     SESSION_WINDOW, session_frame, session_goaway, session_of, session_reset, session_update, session_wake,
 )
 from fastmesh._core.io.state cimport (
-    CONN_DOWN, CONN_EOF, CONN_READABLE, DOWN_HEAD, SCRATCH_BYTES, SESSION_BLOCK, SESSION_BUCKETS, SESSION_CLIENT,
-    SESSION_GOING, SESSION_LEAVING, SESSION_PINGED, SESSION_RESETS, SESSION_SETTINGS, SESSION_SETTLED, SESSION_STARVED, STREAM_BAD,
-    STREAM_GRPC, STREAM_HEAD, STREAM_NEVER, STREAM_REMOTE_END, STREAM_RESET,
+    CONN_DOWN, CONN_EOF, CONN_READABLE, CONN_RELAY, DOWN_HEAD, SCRATCH_BYTES, SESSION_BLOCK, SESSION_BUCKETS,
+    SESSION_CLIENT, SESSION_CONNECT, SESSION_GOING, SESSION_LEAVING, SESSION_PINGED, SESSION_RESETS, SESSION_SETTINGS,
+    SESSION_SETTLED, SESSION_STARVED, STREAM_BAD, STREAM_GRPC, STREAM_HEAD, STREAM_NEVER, STREAM_REMOTE_END,
+    STREAM_RESET,
 )
 from fastmesh._core.io.stream cimport stream_break, stream_credit, stream_find, stream_open, stream_store
 from fastmesh._core.wire.hpack cimport hpack_encoder_limit
@@ -23,7 +24,8 @@ from fastmesh._core.wire.http2_frame cimport (
     FLAG_ACK, FLAG_END_HEADERS, FLAG_END_STREAM, FLAG_PADDED, FLAG_PRIORITY, FRAME_CONTINUATION, FRAME_DATA, FRAME_GOAWAY,
     FRAME_HEADER_BYTES, FRAME_HEADERS, FRAME_PING, FRAME_PRIORITY, FRAME_PUSH_PROMISE, FRAME_RST_STREAM, FRAME_SETTINGS,
     FRAME_WINDOW_UPDATE, H2_COMPRESSION_ERROR, H2_ENHANCE_YOUR_CALM, H2_FLOW_CONTROL_ERROR, H2_FRAME_SIZE_ERROR,
-    H2_NO_ERROR, H2_PROTOCOL_ERROR, H2_REFUSED_STREAM, H2_STREAM_CLOSED, SETTING_ENABLE_PUSH, SETTING_HEADER_TABLE_SIZE,
+    H2_NO_ERROR, H2_PROTOCOL_ERROR, H2_REFUSED_STREAM, H2_STREAM_CLOSED, SETTING_ENABLE_CONNECT_PROTOCOL,
+    SETTING_ENABLE_PUSH, SETTING_HEADER_TABLE_SIZE,
     SETTING_INITIAL_WINDOW_SIZE, SETTING_MAX_CONCURRENT_STREAMS, SETTING_MAX_FRAME_SIZE, WINDOW_MOST, be16, be32,
 )
 from fastmesh._core.wire.http2_head cimport (
@@ -187,6 +189,9 @@ cdef int block_trailers(Worker* w, Conn* c, Session* s, Conn* stream, u8 flags, 
         return OK
     if stream.stream & STREAM_REMOTE_END:
         return stream_fail(w, c, s, stream, stream.id, H2_STREAM_CLOSED)
+    if stream.state == CONN_RELAY:
+        # A tunnel has DATA and nothing else (RFC 9113 8.5).
+        return stream_fail(w, c, s, stream, stream.id, H2_PROTOCOL_ERROR)
     if r != OK or not flags & FLAG_END_STREAM:
         return stream_fail(w, c, s, stream, stream.id, H2_PROTOCOL_ERROR)
     if block_store(w, c, s, stream, &block):
@@ -404,6 +409,12 @@ cdef int setting(Worker* w, Session* s, u32 id, u32 value) noexcept nogil:
         s.peer_streams = value
     elif id == SETTING_INITIAL_WINDOW_SIZE:
         return window_first(w, s, value)
+    elif id == SETTING_ENABLE_CONNECT_PROTOCOL and s.flags & SESSION_CLIENT:
+        # RFC 8441 3: 0 or 1, and no 0 after a 1.
+        if value > 1 or value < <u32>(s.flags & SESSION_CONNECT != 0):
+            return H2_PROTOCOL_ERROR
+        if value:
+            s.flags |= SESSION_CONNECT
     elif id == SETTING_MAX_FRAME_SIZE:
         if value < <u32>FRAME_SIZE_LEAST or value > <u32>FRAME_SIZE_MOST:
             return H2_PROTOCOL_ERROR

@@ -6,7 +6,7 @@ from fastmesh._core.base.buffer cimport (
 )
 from fastmesh._core.base.meter cimport COUNT_BUFFERS_FULL, meters_count
 from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, FULL, IO, OK
-from fastmesh._core.base.types cimport i64, u8, u16, u32
+from fastmesh._core.base.types cimport i32, i64, u8, u16, u32
 from fastmesh._core.io.connection cimport conn_flush, conn_send, conn_send_head
 from fastmesh._core.io.side cimport side_credit, side_recv, side_room
 from fastmesh._core.io.state cimport (
@@ -15,14 +15,15 @@ from fastmesh._core.io.state cimport (
 )
 from fastmesh._core.io.session cimport session_of
 from fastmesh._core.io.stream cimport stream_flush, stream_headers, stream_send
+from fastmesh._core.wire.grpc cimport grpc_status_parse
 from fastmesh._core.wire.http1_chunked cimport chunked_init, chunked_scan, chunked_strip
+from fastmesh._core.wire.http1_fields cimport field_find
 from fastmesh._core.wire.http1_head cimport (
-    FAULT_CONTENT_LENGTH, FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_TUNNEL, Http1Head, Http1Resume,
+    FAULT_CONTENT_LENGTH, FAULT_TRAILER, FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_TUNNEL, Http1Head, Http1Resume,
     http1_trailers_parse,
 )
 from fastmesh._core.wire.http1_write cimport http1_trailers_write
 from fastmesh._core.wire.http2_write cimport block_trailers_write
-from fastmesh._core.wire.token cimport is_word
 
 cdef enum:
     CHUNK_MOST = 65536      # data of one chunk of ours
@@ -63,13 +64,9 @@ cdef int take_chunks(Pipe* p, Conn* source, u32 offset, u32 n) noexcept nogil:
 
 # grpc-status of a trailer section that is in w.head.
 cdef void pipe_note_grpc(Pipe* p, const Http1Head* head, const u8* data) noexcept nogil:
-    cdef u32 i, at, value
-    for i in range(head.nfields):
-        if head.fields[i].name_len == 11 and is_word(data + head.fields[i].name_off, 11, b"grpc-status"):
-            value = 0
-            for at in range(head.fields[i].value_off, head.fields[i].value_off + head.fields[i].value_len):
-                value = <u32>(value * 10 + data[at] - 48 if value < 100 and 48 <= data[at] <= 57 else 100)
-            p.grpc = <u16>((value if value < 17 else 17) + 1)
+    cdef i32 at = field_find(head, data, b"grpc-status")
+    if at >= 0:
+        p.grpc = <u16>(grpc_status_parse(data + head.fields[at].value_off, head.fields[at].value_len) + 1)
 
 
 # Parses the n bytes of a trailer section at `offset` into w.head. OK, AGAIN or BAD.
@@ -156,6 +153,10 @@ cdef int pipe_take(Worker* w, Pipe* p, Conn* source) noexcept nogil:
         p.ready += n
         return OK
     if p.framing == FRAMING_CLOSE:
+        if source.tail:
+            # A tunnel has DATA and nothing else (RFC 9113 8.5).
+            p.fault = FAULT_TRAILER
+            return BAD
         p.ready += n
         return OK
     if not p.last:

@@ -1,4 +1,4 @@
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memset
 
 from fastmesh._core.base.buffer cimport BUFFER_LARGE, buf_head, buf_len
 from fastmesh._core.base.meter cimport COUNT_CONNECT_FAILURES, COUNT_RETRIES, COUNT_SLAB_FULL, METER_NONE, meters_count
@@ -13,7 +13,7 @@ from fastmesh._core.io.client cimport client_refuse
 from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_get, conn_handle
 from fastmesh._core.io.fault cimport (
     FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_NO_ENDPOINT, FAULT_NO_ROUTE, FAULT_OVERLOAD, FAULT_PENDING_LIMIT,
-    FAULT_UPSTREAM_RESET,
+    FAULT_UPGRADE_UNSUPPORTED, FAULT_UPSTREAM_RESET,
 )
 from fastmesh._core.io.finish cimport (
     exchange_abort, exchange_fail, exchange_fly, exchange_get, exchange_land, exchange_last_hop, exchange_starve,
@@ -22,17 +22,18 @@ from fastmesh._core.io.finish cimport (
 from fastmesh._core.io.meters cimport block_of
 from fastmesh._core.io.pipe cimport (
     PUMP_BAD, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, STRIP_FRAMING, pipe_forget,
-    pipe_over, pipe_pump, pipe_start, pipe_take,
+    pipe_init, pipe_over, pipe_pump, pipe_start, pipe_take,
 )
-from fastmesh._core.io.session cimport session_of
+from fastmesh._core.io.session cimport session_of, session_wait
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, DOWN_BUSY, EVENT_ENDPOINT_OUT, EVENT_ENDPOINT_READY,
-    EX_COUNTED, EX_DOWN_KEEP, EX_FRESH, EX_GRPC, EX_HEAD_ONLY, EX_HTTP10, EX_HTTP2, EX_IDEMPOTENT, EX_NEVER, EX_REPLAY,
+    EX_COUNTED, EX_DOWN_KEEP, EX_EXTENDED, EX_FRESH, EX_GRPC, EX_HEAD_ONLY, EX_HTTP1, EX_HTTP10, EX_HTTP2, EX_IDEMPOTENT, EX_NEVER, EX_REPLAY,
     EX_RESPONDED, EX_RETRIED, EX_SIZED, EX_UPGRADE, FRAMING_STREAM, OFFERED_BYTES, PHASE_CONNECT, PHASE_PENDING,
-    PHASE_RESPONSE, PHASE_ROUTE, SCRATCH_BYTES, SMALL_BODY_BYTES, STREAM_GRPC, STREAM_NEVER, STREAM_UNDONE, Session,
+    PHASE_RESPONSE, PHASE_ROUTE, SCRATCH_BYTES, SESSION_CONNECT, SESSION_SETTINGS, SMALL_BODY_BYTES, STREAM_GRPC, STREAM_NEVER, STREAM_UNDONE, Session,
     Waiting,
 )
 from fastmesh._core.io.stream cimport stream_flush
+from fastmesh._core.io.tunnel cimport tunnel_asked, tunnel_extends
 from fastmesh._core.io.upstream cimport (
     upstream_backend, upstream_close, upstream_connected, upstream_event, upstream_freed, upstream_has_room,
     upstream_take,
@@ -44,6 +45,7 @@ from fastmesh._core.routing.router cimport RouteQuery, router_match
 from fastmesh._core.routing.snapshot cimport (
     ROUTE_NONE, UPSTREAM_AUTO, UPSTREAM_HTTP2, Endpoint, Policy, Route,
 )
+from fastmesh._core.wire.grpc cimport grpc_timeout_ns
 from fastmesh._core.wire.headers cimport FIELD_GRPC_TIMEOUT, HEADERS_MAX
 from fastmesh._core.wire.http1_head cimport (
     FRAMING_CHUNKED, FRAMING_NONE, FRAMING_TUNNEL, HEAD_HAS_LENGTH, HEAD_KEEP_ALIVE, HEAD_MAX_FORWARDS, HEAD_TE_TRAILERS, HEAD_UPGRADE, METHOD_CONNECT,
@@ -55,8 +57,6 @@ from fastmesh._core.wire.http1_write cimport (
     HeadEdit, http1_request_write,
 )
 from fastmesh._core.wire.http2_write cimport block_request_write
-
-cdef i64 SECOND_NS = 1000000000
 
 cdef enum:
     UNDONE_MOST = 3         # times a request is sent again because its stream was refused
@@ -150,29 +150,6 @@ cdef u8 request_framing(Worker* w, const Exchange* x, const Conn* down) noexcept
     return FRAMING_STREAM
 
 
-# Nanoseconds of a grpc-timeout (at most eight digits and a unit), 0 when it is none.
-cdef i64 grpc_timeout_ns(const u8* p, u32 n) noexcept nogil:
-    cdef i64 value = 0
-    cdef u32 i
-    if n < 2 or n > 9:
-        return 0
-    for i in range(n - 1):
-        if not 48 <= p[i] <= 57:
-            return 0
-        value = value * 10 + p[i] - 48
-    if p[n - 1] == 72:      # H
-        return value * SECOND_NS * 3600 if value < 2000000 else 0
-    if p[n - 1] == 77:      # M
-        return value * SECOND_NS * 60
-    if p[n - 1] == 83:      # S
-        return value * SECOND_NS
-    if p[n - 1] == 109:     # m
-        return value * 1000000
-    if p[n - 1] == 117:     # u
-        return value * 1000
-    return value if p[n - 1] == 110 else 0
-
-
 # The client gives up after grpc-timeout: so do we, and tell the server by a reset.
 cdef void request_deadline(Worker* w, Exchange* x, const u8* data) noexcept nogil:
     cdef u32 i
@@ -201,8 +178,7 @@ cdef void request_begin(Worker* w, Conn* down) noexcept nogil:
     x.method = w.head.method
     x.flags = request_flags(w, down)
     if x.flags & EX_UPGRADE and w.head.flags & HEAD_UPGRADE:
-        x.offered_len = <u8>w.head.upgrade_len
-        memcpy(x.offered, buf_head(&down.inb) + w.head.upgrade_off, x.offered_len)
+        tunnel_asked(w, x, buf_head(&down.inb))
     x.head_bytes = w.head.head_bytes
     x.request_framing = request_framing(w, x, down)
     x.request_length = w.head.content_length if w.head.flags & HEAD_HAS_LENGTH else 0
@@ -261,7 +237,7 @@ cdef void request_connect(Worker* w, Exchange* x, Conn* down) noexcept nogil:
 
 cdef inline bint speaks_http2(Worker* w, const Exchange* x) noexcept nogil:
     cdef u8 protocol = w.snap.backends[x.backend].protocol
-    return protocol == UPSTREAM_HTTP2 or (protocol == UPSTREAM_AUTO and x.flags & EX_HTTP2)
+    return protocol == UPSTREAM_HTTP2 or (protocol == UPSTREAM_AUTO and x.flags & (EX_HTTP2 | EX_HTTP1) == EX_HTTP2)
 
 
 # Takes a connection of the chosen endpoint, or queues when others wait already. False: it cannot be connected to (x.error).
@@ -428,6 +404,9 @@ cdef i64 request_compose(Worker* w, Exchange* x, const Conn* down, const Conn* u
 # Begins the request's pipe for this receiver and takes what has arrived of the body. False: the exchange has failed.
 cdef bint request_prepare(Worker* w, Exchange* x, Conn* down, const Conn* up) noexcept nogil:
     request_pipe(x)
+    if up.id and x.request_framing == FRAMING_TUNNEL and not x.flags & EX_EXTENDED and x.method != METHOD_CONNECT:
+        # An upgrade that HTTP/2 has no form for stays behind, and a request without a body is left.
+        pipe_init(&x.request, FRAMING_NONE, 0)
     x.request.sent = x.head_bytes
     x.request.head = x.head_bytes
     if up.id and x.request_framing == FRAMING_CHUNKED:
@@ -441,6 +420,38 @@ cdef bint request_prepare(Worker* w, Exchange* x, Conn* down, const Conn* up) no
     return 1
 
 
+# Over HTTP/1 instead, where upgrades are at home.
+cdef void request_downgrade(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    x.up = 0
+    up.exchange = 0
+    upstream_close(w, up, 0)
+    exchange_uncount(w, x, 1)
+    x.flags |= EX_HTTP1
+    x.phase = PHASE_ROUTE
+    x.endpoint = PICK_NONE
+    request_connect(w, x, down)
+
+
+# An upgrade goes out on a stream only to a server that has said that it takes it (RFC 8441 3). False: not now, or not here.
+cdef bint upgrade_prepare(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
+    cdef Session* s = session_of(w, up)
+    cdef u32 backend = upstream_backend(w, x.slot, x.slot_gen)
+    x.flags &= ~<u32>EX_EXTENDED
+    recall_head(w, x, down)
+    if s == NULL or not tunnel_extends(w, x, buf_head(&down.inb)):
+        return 1
+    if s.flags & SESSION_CONNECT:
+        x.flags |= EX_EXTENDED
+        return 1
+    if not s.flags & SESSION_SETTINGS:
+        session_wait(w, s, up, 1)
+    elif backend != PICK_NONE and w.snap.backends[backend].protocol == UPSTREAM_AUTO:
+        request_downgrade(w, x, down, up)
+    else:
+        exchange_fail(w, x, FAULT_UPGRADE_UNSUPPORTED)
+    return 0
+
+
 # Sends the head and what has arrived of the body.
 cdef void request_send(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef i64 head_n
@@ -450,6 +461,8 @@ cdef void request_send(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
         return
     if r == FULL:
         exchange_starve(w, x, up)
+        return
+    if up.id and x.offered_len and r == OK and not upgrade_prepare(w, x, down, up):
         return
     if r == OK and not request_prepare(w, x, down, up):
         return

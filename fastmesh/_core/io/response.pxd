@@ -7,5 +7,3 @@ from fastmesh._core.io.state cimport Conn, Exchange, Worker
 cdef bint response_head(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil
 # Forwards the body; ends the exchange when both messages are through. False: it has ended.
 cdef bint response_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil
-# Moves bytes both ways. False: it has ended.
-cdef bint tunnel_drive(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil

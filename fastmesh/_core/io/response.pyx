@@ -1,20 +1,14 @@
 from libc.string cimport memset
 
 from fastmesh._core.base.buffer cimport buf_consume, buf_give, buf_head, buf_len
-from fastmesh._core.base.meter cimport COUNT_TUNNELS, meters_count
 from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, FULL, IO, OK
-from fastmesh._core.base.slab cimport slab_index
 from fastmesh._core.base.types cimport i64, u8, u16, u32, u64
-from fastmesh._core.base.wheel cimport wheel_cancel
-from fastmesh._core.ffi.linux cimport sys_keepalive
-from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_send_head, conn_shut
+from fastmesh._core.io.connection cimport conn_defer
 from fastmesh._core.io.fault cimport (
-    FAULT_OVERLOAD, FAULT_UPGRADE_REFUSED, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_RESPONSE,
-    FAULT_UPSTREAM_TRUNCATED,
+    FAULT_OVERLOAD, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_RESPONSE, FAULT_UPSTREAM_TRUNCATED,
 )
 from fastmesh._core.io.finish cimport (
-    exchange_abort, exchange_complete, exchange_cut_request, exchange_end_tunnel, exchange_fail, exchange_land,
-    exchange_starve,
+    exchange_abort, exchange_complete, exchange_cut_request, exchange_fail, exchange_land, exchange_starve,
 )
 from fastmesh._core.io.pipe cimport (
     PUMP_BAD, PUMP_DONE, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, STRIP_ALL,
@@ -22,19 +16,19 @@ from fastmesh._core.io.pipe cimport (
 )
 from fastmesh._core.io.request cimport request_lost
 from fastmesh._core.io.session cimport session_of
-from fastmesh._core.io.side cimport side_flush, side_recv, side_room
+from fastmesh._core.io.side cimport side_flush, side_head, side_recv, side_room
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_RELAY, DRIVE_STEPS, EX_ANSWERED, EX_DOWN_KEEP, EX_GRPC, EX_HTTP10, EX_REPLAY, EX_RESPONDED,
-    EX_UP_KEEP, EX_UPGRADE, FRAMING_STREAM, PHASE_BODY, PHASE_TUNNEL, Pipe, SCRATCH_BYTES, SMALL_BODY_BYTES,
-    STREAM_BAD, STREAM_NEVER, STREAM_RESET, Session,
+    CONN_BROKEN, DRIVE_STEPS, EX_ANSWERED, EX_DOWN_KEEP, EX_EXTENDED, EX_GRPC, EX_HTTP10, EX_REPLAY, EX_RESPONDED,
+    EX_UP_KEEP, FRAMING_STREAM, PHASE_BODY, SCRATCH_BYTES, SMALL_BODY_BYTES, STREAM_BAD, STREAM_NEVER, STREAM_RESET,
+    Session,
 )
-from fastmesh._core.io.stream cimport stream_flush, stream_headers
+from fastmesh._core.io.stream cimport stream_flush
+from fastmesh._core.io.tunnel cimport tunnel_begin, tunnel_compose, tunnel_fault
 from fastmesh._core.wire.http1_head cimport (
     FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_NONE, FRAMING_TUNNEL, HEAD_HAS_LENGTH, HEAD_KEEP_ALIVE,
     HEAD_UPGRADE, METHOD_CONNECT, Http1Head, Http1Resume,
     http1_response_framing, http1_response_parse,
 )
-from fastmesh._core.wire.token cimport is_word, list_has, list_next
 from fastmesh._core.wire.http1_write cimport (
     EDIT_CHUNKED, EDIT_CLOSE, EDIT_DROP_CODING, EDIT_DROP_LENGTH, EDIT_KEEP_ALIVE, EDIT_NEVER, EDIT_UPGRADE, HeadEdit,
     http1_response_write,
@@ -132,13 +126,6 @@ cdef i64 compose_block(Worker* w, Conn* down, const Conn* up, const HeadEdit* ed
     return block_response_write(&s.encoder, w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, &w.head, buf_head(&up.inb), edit)
 
 
-# A composed head alone. >= 0, or < 0.
-cdef i64 head_send(Worker* w, Conn* down, size_t n) noexcept nogil:
-    if down.id:
-        return stream_headers(w, down, w.scratch, n, 0)
-    return conn_send_head(w, down, w.scratch, n, NULL, 0)
-
-
 # 100, 102, 103 ...: forwarded as they come, except to a client that does not know them.
 cdef bint response_interim(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef HeadEdit edit
@@ -147,7 +134,7 @@ cdef bint response_interim(Worker* w, Exchange* x, Conn* down, Conn* up) noexcep
         memset(&edit, 0, sizeof(HeadEdit))
         edit.flags = EDIT_DROP_LENGTH | EDIT_DROP_CODING
         n = response_compose(w, down, up, &edit)
-        if n < 0 or head_send(w, down, <size_t>n) < 0:
+        if n < 0 or side_head(w, down, <size_t>n) < 0:
             exchange_abort(w, x)
             return 0
         x.response_bytes += <u32>n
@@ -199,25 +186,10 @@ cdef void response_edit(Worker* w, Exchange* x, const Conn* down, const Conn* up
         edit.flags |= EDIT_KEEP_ALIVE
 
 
-# 2xx to CONNECT, or 101 to exactly what the request offered (RFC 9110 7.8); h2c was offered by nobody: we removed it.
-cdef bint may_tunnel(Worker* w, const Exchange* x, const u8* data) noexcept nogil:
-    cdef size_t at = 0, off = 0, n = 0
-    cdef const u8* value = data + w.head.upgrade_off
-    if not x.flags & EX_UPGRADE or not pipe_over(&x.request):
-        return 0
-    if x.method == METHOD_CONNECT:
-        return w.head.status != 101
-    if not w.head.flags & HEAD_UPGRADE:
-        return 0
-    while list_next(value, w.head.upgrade_len, &at, &off, &n):
-        if n and (is_word(value + off, n, b"h2c") or not list_has(x.offered, x.offered_len, value + off, n)):
-            return 0
-    return 1
-
-
 # How its body ends. Of a stream the head says no more than how long it is.
 cdef u8 response_framing(Worker* w, const Exchange* x, const Conn* up) noexcept nogil:
-    cdef u8 framing = http1_response_framing(&w.head, x.method)
+    cdef bint extended = up.id and x.flags & EX_EXTENDED
+    cdef u8 framing = http1_response_framing(&w.head, <u8>METHOD_CONNECT if extended else x.method)
     return <u8>FRAMING_STREAM if up.id and framing != FRAMING_NONE and framing != FRAMING_TUNNEL else framing
 
 
@@ -235,8 +207,9 @@ cdef bint response_deliver(Worker* w, Exchange* x, Conn* down, Conn* up) noexcep
     cdef u8 framing = response_framing(w, x, up)
     cdef u32 head_bytes = w.head.head_bytes
     cdef i64 head_n
-    if framing == FRAMING_TUNNEL and not may_tunnel(w, x, buf_head(&up.inb)):
-        exchange_fail(w, x, FAULT_UPGRADE_REFUSED)
+    cdef u32 fault = tunnel_fault(w, x, down, up, framing) if framing == FRAMING_TUNNEL or x.offered_len else 0
+    if fault:
+        exchange_fail(w, x, fault)
         return 0
     x.status = w.head.status
     x.first_ns = w.now_ns
@@ -254,7 +227,10 @@ cdef bint response_deliver(Worker* w, Exchange* x, Conn* down, Conn* up) noexcep
         # stream would have to be sent: it comes after.
         exchange_fail(w, x, FAULT_UPSTREAM_RESPONSE)
         return 0
-    head_n = response_compose(w, down, up, &edit)
+    if framing == FRAMING_TUNNEL and up.id and not down.id:
+        head_n = tunnel_compose(w, x, up, &edit)
+    else:
+        head_n = response_compose(w, down, up, &edit)
     if head_n < 0:
         exchange_fail(w, x, FAULT_OVERLOAD)
         return 0
@@ -305,62 +281,3 @@ cdef bint response_done(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept n
         return 1
     exchange_cut_request(w, x, down, up)
     return 0
-
-
-cdef bint tunnel_begin(Worker* w, Exchange* x, Conn* down, Conn* up, size_t head_n) noexcept nogil:
-    x.flags |= EX_ANSWERED
-    x.flags &= ~<u32>(EX_DOWN_KEEP | EX_UP_KEEP)
-    x.response_bytes += <u32>head_n
-    x.request_bytes += <u32>x.request.moved_bytes
-    x.phase = PHASE_TUNNEL
-    w.tunnel_count += 1
-    meters_count(&w.meters, COUNT_TUNNELS, 1)
-    pipe_init(&x.request, FRAMING_CLOSE, 0)
-    pipe_init(&x.response, FRAMING_CLOSE, 0)
-    down.state = CONN_RELAY
-    up.state = CONN_RELAY
-    if w.snap.policy.stream_timeout_ns:
-        conn_deadline(w, down, w.now_ns + w.snap.policy.stream_timeout_ns)
-    else:
-        wheel_cancel(&w.wheel, slab_index(&w.conns, down))
-    wheel_cancel(&w.wheel, slab_index(&w.conns, up))
-    # A tunnel may be silent for as long as it likes, but not outlive its peers.
-    if not down.id:
-        sys_keepalive(down.fd)
-    if not up.id:
-        sys_keepalive(up.fd)
-    if head_send(w, down, head_n) < 0:
-        exchange_abort(w, x)
-        return 0
-    return 1
-
-
-# One direction of a tunnel. False: it broke.
-cdef bint tunnel_pump(Worker* w, Exchange* x, bint to_upstream, Conn* source, Conn* sink) noexcept nogil:
-    cdef Pipe* p = &x.request if to_upstream else &x.response
-    cdef u64 before = p.moved_bytes
-    cdef u32 flags = 0
-    cdef int r = pipe_pump(w, p, source, sink, &flags)
-    if p.moved_bytes != before:
-        x.active_ns = w.now_ns
-    if r == PUMP_YIELD:
-        conn_defer(w, source)
-    elif r == PUMP_DONE:
-        # Half-close: what the other side still has to say goes on. A stream has heard it already.
-        if not sink.id:
-            conn_shut(w, sink)
-    elif r == PUMP_FULL:
-        exchange_starve(w, x, source if to_upstream == 0 else sink)
-    return r != PUMP_SOURCE_FAILED and r != PUMP_SINK_FAILED
-
-
-cdef bint tunnel_drive(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
-    cdef bint whole = tunnel_pump(w, x, 1, down, up)
-    whole = whole and tunnel_pump(w, x, 0, up, down)
-    if not whole:
-        exchange_end_tunnel(w, x, down, up, 1)
-        return 0
-    if pipe_over(&x.request) and pipe_over(&x.response):
-        exchange_end_tunnel(w, x, down, up, 0)
-        return 0
-    return 1

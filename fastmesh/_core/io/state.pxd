@@ -11,6 +11,7 @@ from fastmesh._core.routing.snapshot cimport Snapshot
 from fastmesh._core.wire.hpack cimport HpackDecoder, HpackEncoder
 from fastmesh._core.wire.http1_chunked cimport Chunked
 from fastmesh._core.wire.http1_head cimport Http1Head, Http1Resume
+from fastmesh._core.wire.websocket cimport WEBSOCKET_ACCEPT_BYTES
 
 cdef enum:
     LISTENERS_MAX = 32
@@ -118,6 +119,7 @@ cdef enum SessionFlag:
     SESSION_PINGED = 256    # our PING is not answered yet
     SESSION_BLOCK = 512     # a header block goes on in CONTINUATION
     SESSION_SETTLED = 1024  # the peer has acknowledged our SETTINGS
+    SESSION_CONNECT = 2048  # client: the server takes extended CONNECT (RFC 8441)
 
 # What an HTTP/2 connection has beside its Conn.
 ctypedef struct Session:
@@ -205,6 +207,8 @@ cdef enum ExchangeFlag:
     EX_GRPC = 65536         # a gRPC request: errors are told by grpc-status
     EX_NEVER = 131072       # its head had a never-indexed field (RFC 7541 6.2.3)
     EX_SIZED = 262144       # the request has a Content-Length
+    EX_EXTENDED = 524288    # on a stream upstream: went as an extended CONNECT
+    EX_HTTP1 = 1048576      # goes over HTTP/1: the endpoint's HTTP/2 takes no upgrade
 
 ctypedef struct Exchange:
     u32 generation          # SlabHeader
@@ -248,6 +252,7 @@ ctypedef struct Exchange:
     u32 retries
     u8 offered_len
     u8 offered[OFFERED_BYTES]   # value of the request's Upgrade: only one of these may be switched to
+    u8 accept[WEBSOCKET_ACCEPT_BYTES]   # what Sec-WebSocket-Accept must be, 0: no WebSocket is asked for
 
 # A worker's view of what waits for a connection to one endpoint; by slot.
 ctypedef struct Waiting:

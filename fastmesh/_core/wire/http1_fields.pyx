@@ -1,5 +1,6 @@
 from libc.stdint cimport INT64_MAX
-from fastmesh._core.base.types cimport u8, u16, u32, u64
+from libc.string cimport strlen
+from fastmesh._core.base.types cimport u8, u16, u32, u64, i32
 from fastmesh._core.ffi.simd cimport fm_field_id, fm_is_token
 from fastmesh._core.wire.authority cimport PORT_NONE, Authority, authority_agrees, authority_parse
 from fastmesh._core.wire.headers cimport (
@@ -324,3 +325,12 @@ cdef void trailers_settle(Http1Head* head, const u8* data) noexcept nogil:
         field.drop = <u8>forbidden_in_trailers(data + field.name_off, field.name_len, field.id)
         if field.drop:
             head.flags |= HEAD_DROPS
+
+
+cdef i32 field_find(const Http1Head* head, const u8* data, const char* name) noexcept nogil:
+    cdef size_t n = strlen(name)
+    cdef u16 i
+    for i in range(head.nfields):
+        if head.fields[i].name_len == n and same_folded(data + head.fields[i].name_off, <const u8*>name, n):
+            return i
+    return -1

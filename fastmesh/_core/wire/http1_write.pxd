@@ -13,6 +13,10 @@ cdef i64 http1_request_write(u8* out, size_t room, const Http1Head* head, const 
                              const HeadEdit* edit) noexcept nogil
 cdef i64 http1_response_write(u8* out, size_t room, const Http1Head* head, const u8* data,
                               const HeadEdit* edit) noexcept nogil
+# The 2xx of an extended CONNECT (RFC 8441) as the 101 to the HTTP/1.1 request that it came of: `upgrade` is that request's
+# Upgrade, whose h2c (if any) was not asked for; `accept` is Sec-WebSocket-Accept, NULL for none.
+cdef i64 http1_switch_write(u8* out, size_t room, const Http1Head* head, const u8* data, const HeadEdit* edit,
+                            const u8* upgrade, size_t upgrade_n, const u8* accept) noexcept nogil
 # The trailer section without dropped fields, with its empty line.
 cdef i64 http1_trailers_write(u8* out, size_t room, const Http1Head* head, const u8* data) noexcept nogil
 # A proxy-made response with a text/plain body. `error` goes to the fastmesh-error field and the body.

@@ -11,6 +11,7 @@ from fastmesh._core.wire.http1_head cimport (
 )
 from fastmesh._core.wire.out cimport Out, out_init, put, put_number, put_text, written
 from fastmesh._core.wire.token cimport list_next
+from fastmesh._core.wire.websocket cimport WEBSOCKET_ACCEPT_BYTES
 
 cdef enum:
     CONNECTION_EDITS = EDIT_CLOSE | EDIT_KEEP_ALIVE | EDIT_UPGRADE | EDIT_TE_TRAILERS
@@ -55,13 +56,12 @@ cdef void put_connection(Out* out, u32 flags) noexcept nogil:
     put_text(out, b"\r\n")
 
 
-cdef void put_upgrade(Out* out, const Http1Head* head, const u8* data) noexcept nogil:
+cdef void put_upgrade(Out* out, const u8* value, size_t n) noexcept nogil:
     """Upgrade without h2c, which would end at this hop."""
-    cdef const u8* value = data + head.upgrade_off
     cdef size_t at = 0, off = 0, length = 0
     cdef bint more = False
     put_text(out, b"Upgrade: ")
-    while list_next(value, head.upgrade_len, &at, &off, &length):
+    while list_next(value, n, &at, &off, &length):
         if length == 0 or is_h2c(value + off, length):
             continue
         if more:
@@ -106,7 +106,7 @@ cdef void put_additions(Out* out, const Http1Head* head, const u8* data, const H
     if flags & EDIT_TE_TRAILERS:
         put_text(out, b"TE: trailers\r\n")
     if flags & EDIT_UPGRADE:
-        put_upgrade(out, head, data)
+        put_upgrade(out, data + head.upgrade_off, head.upgrade_len)
     if flags & CONNECTION_EDITS:
         put_connection(out, flags)
 
@@ -197,6 +197,26 @@ cdef i64 http1_response_write(u8* out, size_t room, const Http1Head* head, const
         put_text(&o, b"\r\n")
     put_additions(&o, head, data, edit)
     put_text(&o, b"\r\n")
+    return written(&o, out)
+
+
+cdef i64 http1_switch_write(u8* out, size_t room, const Http1Head* head, const u8* data, const HeadEdit* edit,
+                            const u8* upgrade, size_t upgrade_n, const u8* accept) noexcept nogil:
+    cdef Out o
+    out_init(&o, out, room)
+    put_text(&o, b"HTTP/1.1 101 Switching Protocols\r\n")
+    put_fields(&o, head, data, edit_drops(edit.flags, False))
+    if edit.date != NULL and not head.flags & HEAD_HAS_DATE:
+        put_text(&o, b"Date: ")
+        put(&o, edit.date, DATE_BYTES)
+        put_text(&o, b"\r\n")
+    put_additions(&o, head, data, edit)
+    put_upgrade(&o, upgrade, upgrade_n)
+    if accept != NULL:
+        put_text(&o, b"Sec-WebSocket-Accept: ")
+        put(&o, accept, WEBSOCKET_ACCEPT_BYTES)
+        put_text(&o, b"\r\n")
+    put_text(&o, b"Connection: Upgrade\r\n\r\n")
     return written(&o, out)
 
 
