@@ -3,9 +3,10 @@ from fastmesh._core.base.meter cimport (
     COUNT_H2_ERRORS, COUNT_H2_FLOODS, COUNT_H2_PING_TIMEOUTS, COUNT_IDLE_CLOSES, COUNT_UPSTREAM_CLOSES,
     COUNT_UPSTREAM_EVICTIONS, meters_count,
 )
-from fastmesh._core.base.slab cimport slab_live
+from fastmesh._core.base.slab cimport slab_index, slab_live
 from fastmesh._core.base.status cimport AGAIN, BAD, CLOSED, IO, OK
 from fastmesh._core.base.types cimport i64, u8, u16, u32
+from fastmesh._core.base.wheel cimport wheel_cancel
 from fastmesh._core.ffi.linux cimport ETIMEDOUT
 from fastmesh._core.io.client cimport client_close, client_finish
 from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_flush, conn_recv, conn_room
@@ -154,6 +155,17 @@ cdef void session_starve(Worker* w, Conn* c, Session* s) noexcept nogil:
     conn_deadline(w, c, w.now_ns + <i64>STARVED_NS)
 
 
+# Reading goes on: the deadline is again what it was for.
+cdef void session_fed(Worker* w, Conn* c, Session* s) noexcept nogil:
+    s.starved_ns = 0
+    if s.flags & SESSION_LEAVING and not s.flags & SESSION_GOING:
+        conn_deadline(w, c, w.now_ns + <i64>LEAVE_NS)
+    elif s.streams and s.ping_ns:
+        conn_deadline(w, c, w.now_ns + s.ping_ns)
+    elif s.streams:
+        wheel_cancel(&w.wheel, slab_index(&w.conns, c))
+
+
 # Reads and looks at what came. False: the connection is over.
 cdef bint session_read(Worker* w, Conn* c, Session* s) noexcept nogil:
     cdef u32 step, room
@@ -164,7 +176,8 @@ cdef bint session_read(Worker* w, Conn* c, Session* s) noexcept nogil:
         if s.flags & SESSION_STARVED:
             session_starve(w, c, s)
             return 1
-        s.starved_ns = 0
+        if s.starved_ns:
+            session_fed(w, c, s)
         if not c.flags & CONN_READABLE:
             return 1
         if conn_room(w, c, BUFFER_LARGE if s.flags & SESSION_BULK else 0, 1) != OK:
@@ -189,6 +202,7 @@ cdef void http2_event(Worker* w, Conn* c) noexcept nogil:
     if c.flags & CONN_BROKEN:
         session_end(w, c, s)
         return
+    s.flags &= ~<u32>SESSION_STARVED
     if not session_read(w, c, s):
         return
     if buf_len(&c.inb) == 0:

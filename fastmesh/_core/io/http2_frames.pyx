@@ -8,7 +8,7 @@ from fastmesh._core.base.slab cimport slab_live
 from fastmesh._core.base.status cimport AGAIN, BAD, CLOSED, LIMIT, OK
 from fastmesh._core.base.types cimport i32, i64, u8, u32, u64
 from fastmesh._core.io.client cimport client_refuse
-from fastmesh._core.io.connection cimport conn_deadline, conn_defer
+from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_get
 from fastmesh._core.io.session cimport (
     SESSION_WINDOW, session_frame, session_goaway, session_of, session_reset, session_update, session_wake,
 )
@@ -18,7 +18,7 @@ from fastmesh._core.io.state cimport (
     SESSION_SETTLED, SESSION_STARVED, STREAM_BAD, STREAM_GRPC, STREAM_HEAD, STREAM_NEVER, STREAM_REMOTE_END,
     STREAM_RESET,
 )
-from fastmesh._core.io.stream cimport stream_break, stream_credit, stream_find, stream_open, stream_store
+from fastmesh._core.io.stream cimport stream_break, stream_credit, stream_fill, stream_find, stream_open, stream_store
 from fastmesh._core.wire.hpack cimport hpack_encoder_limit
 from fastmesh._core.wire.http2_frame cimport (
     FLAG_ACK, FLAG_END_HEADERS, FLAG_END_STREAM, FLAG_PADDED, FLAG_PRIORITY, FRAME_CONTINUATION, FRAME_DATA, FRAME_GOAWAY,
@@ -139,15 +139,18 @@ cdef int http2_data(Worker* w, Conn* c, Session* s) noexcept nogil:
     if stream != NULL and stream.stream & STREAM_RESET:
         stream = NULL
     if take and stream != NULL:
-        if stream_store(w, stream, buf_head(&c.inb), take) != OK:
-            s.flags |= SESSION_STARVED
-            return AGAIN
-        stream.flags |= CONN_READABLE
+        take = stream_fill(w, stream, buf_head(&c.inb), take)
+        if take:
+            stream.flags |= CONN_READABLE
+            if s.starved_ns:
+                s.starved_ns = w.now_ns
         conn_defer(w, stream)
     buf_consume(&c.inb, take)
     s.data_left -= take
     there -= take
     if s.data_left:
+        if there:
+            s.flags |= SESSION_STARVED
         return AGAIN
     take = there if there < s.pad_left else s.pad_left
     buf_consume(&c.inb, take)

@@ -10,8 +10,8 @@ from fastmesh._core.base.types cimport i32, i64, u8, u16, u32
 from fastmesh._core.io.connection cimport conn_flush, conn_send, conn_send_head
 from fastmesh._core.io.side cimport side_credit, side_recv, side_room
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_EOF, DRIVE_BYTES, EX_REPLAY, FRAMING_STREAM, SCRATCH_BYTES, SMALL_BODY_BYTES, STREAM_LOCAL_END,
-    STREAM_NEVER, Session,
+    CONN_BROKEN, CONN_EOF, DRIVE_BYTES, EX_REPLAY, FRAMING_STREAM, SCRATCH_BYTES, SESSION_STARVED, SMALL_BODY_BYTES,
+    STREAM_LOCAL_END, STREAM_NEVER, Session,
 )
 from fastmesh._core.io.session cimport session_of
 from fastmesh._core.io.stream cimport stream_flush, stream_headers, stream_send
@@ -181,9 +181,11 @@ cdef u64 pipe_expect(const Pipe* p, bint filled) noexcept nogil:
 
 
 # Whether what was sent can no longer be kept: streaming the request goes before being able to repeat it.
-cdef inline bint is_too_long_to_keep(const Pipe* p, const Conn* source, u64 expect) noexcept nogil:
+cdef bint is_too_long_to_keep(Worker* w, const Pipe* p, const Conn* source, u64 expect) noexcept nogil:
+    cdef const Session* s
     if source.id:
-        return p.sent - p.head > REPLAY_MOST
+        s = session_of(w, source)
+        return p.sent - p.head > REPLAY_MOST or (s != NULL and s.flags & SESSION_STARVED)
     return buf_room(&source.inb) == 0 or expect > buf_room(&source.inb)
 
 
@@ -192,7 +194,7 @@ cdef int pipe_fill(Worker* w, Pipe* p, Conn* source, u32* flags, bint* filled) n
     cdef u64 expect = pipe_expect(p, filled[0])
     cdef u32 room
     cdef i64 n
-    if flags[0] & EX_REPLAY and is_too_long_to_keep(p, source, expect):
+    if flags[0] & EX_REPLAY and is_too_long_to_keep(w, p, source, expect):
         flags[0] &= ~<u32>EX_REPLAY
         pipe_forget(w, p, source)
     if side_room(w, source, expect, not flags[0] & EX_REPLAY) != OK:

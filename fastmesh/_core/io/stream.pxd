@@ -21,5 +21,7 @@ cdef int stream_flush(Worker* w, Conn* c, size_t n) noexcept nogil
 cdef int stream_headers(Worker* w, Conn* c, const u8* block, size_t n, bint end) noexcept nogil
 # Bytes of its body left inb: the peer may send more.
 cdef void stream_credit(Worker* w, Conn* c, u32 n) noexcept nogil
-# Puts bytes of its body into inb. OK, or FULL: no buffer.
+# Puts bytes of its body into inb: how many found room.
+cdef u32 stream_fill(Worker* w, Conn* c, const u8* data, u32 n) noexcept nogil
+# Puts a head or trailers into inb. OK, or FULL: no buffer.
 cdef int stream_store(Worker* w, Conn* c, const u8* data, u32 n) noexcept nogil

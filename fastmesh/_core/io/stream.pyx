@@ -15,8 +15,8 @@ from fastmesh._core.io.session cimport (
     session_unwait, session_update, session_wait,
 )
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_DOWN, CONN_EOF, CONN_READABLE, CONN_WRITABLE, SESSION_BUCKETS, STREAM_LOCAL_END, STREAM_REMOTE_END,
-    STREAM_RESET, STREAM_UNDONE, STREAM_UNNUMBERED,
+    CONN_BROKEN, CONN_DOWN, CONN_EOF, CONN_READABLE, CONN_WRITABLE, SESSION_BUCKETS, SESSION_STARVED, STREAM_LOCAL_END,
+    STREAM_REMOTE_END, STREAM_RESET, STREAM_UNDONE, STREAM_UNNUMBERED,
 )
 from fastmesh._core.wire.http2_frame cimport (
     FLAG_END_HEADERS, FLAG_END_STREAM, FRAME_CONTINUATION, FRAME_DATA, FRAME_HEADER_BYTES, FRAME_HEADERS,
@@ -27,6 +27,7 @@ cdef enum:
     RESERVE = 4             # one buffer in so many is kept for responses
     TAIL_ROOM = 65536       # of its buffer that a stream's window leaves to a trailer section
     UPDATES_EACH = 10       # WINDOW_UPDATEs that a DATA frame of ours may bring
+    TAIL_LEFT = 2048        # that a body leaves of a buffer too small for it: trailers are taken whole or not at all
 
 
 cdef inline u32* bucket_of(Session* s, u32 id) noexcept nogil:
@@ -243,6 +244,10 @@ cdef void stream_credit(Worker* w, Conn* c, u32 n) noexcept nogil:
     cdef Conn* parent
     cdef u32 most = w.snap.policy.http2_window
     c.credit += n
+    if s != NULL and s.flags & SESSION_STARVED:
+        parent = conn_get(w, c.parent)
+        if parent != NULL:
+            conn_defer(w, parent)
     if c.credit < c.recv_size // 2 or c.stream & (STREAM_REMOTE_END | STREAM_RESET) or s == NULL:
         return
     parent = conn_get(w, c.parent)
@@ -257,22 +262,44 @@ cdef void stream_credit(Worker* w, Conn* c, u32 n) noexcept nogil:
     c.credit = 0
 
 
-cdef int stream_store(Worker* w, Conn* c, const u8* data, u32 n) noexcept nogil:
-    cdef bint reserved = c.kind == CONN_DOWN and pool_left(&w.pools.small) <= w.pools.small.count // RESERVE
+# Makes room in inb for n bytes, or fewer: without a large buffer a stream goes on with its small one.
+cdef u32 stream_room(Worker* w, Conn* c, u32 n) noexcept nogil:
+    cdef bint down = c.kind == CONN_DOWN
+    cdef bint large = not down or pool_left(&w.pools.large) > w.pools.large.count // RESERVE
+    cdef u32 room
     if c.inb.data == NULL:
-        if reserved or buf_take(&w.pools, &c.inb, n if n > BUFFER_SMALL else BUFFER_SMALL) != OK:
-            meters_count(&w.meters, COUNT_BUFFERS_FULL, 1)
-            return FULL
+        if down and pool_left(&w.pools.small) <= w.pools.small.count // RESERVE:
+            return 0
+        if (n <= BUFFER_SMALL or not large or buf_take(&w.pools, &c.inb, n) != OK) and (
+                buf_take(&w.pools, &c.inb, BUFFER_SMALL) != OK):
+            return 0
+    if buf_room(&c.inb) < n and c.inb.r:
+        buf_compact(&c.inb)
+    if buf_room(&c.inb) < n and large:
+        buf_grow(&w.pools, &c.inb)
     if buf_room(&c.inb) < n:
-        if c.inb.r:
-            buf_compact(&c.inb)
-        if buf_room(&c.inb) < n:
-            buf_grow(&w.pools, &c.inb)
-        if buf_room(&c.inb) < n:
-            buf_widen(&w.pools, &c.inb)
-        if buf_room(&c.inb) < n:
-            meters_count(&w.meters, COUNT_BUFFERS_FULL, 1)
-            return FULL
+        buf_widen(&w.pools, &c.inb)
+    room = buf_room(&c.inb)
+    if room >= n:
+        return n
+    return room - TAIL_LEFT if room > TAIL_LEFT else 0
+
+
+cdef u32 stream_fill(Worker* w, Conn* c, const u8* data, u32 n) noexcept nogil:
+    n = stream_room(w, c, n)
+    if n == 0:
+        meters_count(&w.meters, COUNT_BUFFERS_FULL, 1)
+        return 0
+    buf_append(&c.inb, data, n)
+    c.fresh += n
+    return n
+
+
+cdef int stream_store(Worker* w, Conn* c, const u8* data, u32 n) noexcept nogil:
+    stream_room(w, c, n)
+    if c.inb.data == NULL or buf_room(&c.inb) < n:
+        meters_count(&w.meters, COUNT_BUFFERS_FULL, 1)
+        return FULL
     buf_append(&c.inb, data, n)
     c.fresh += n
     return OK
