@@ -410,6 +410,8 @@ cdef int setting(Worker* w, Session* s, u32 id, u32 value) noexcept nogil:
             return H2_PROTOCOL_ERROR
     elif id == SETTING_MAX_CONCURRENT_STREAMS:
         s.peer_streams = value
+        if s.flags & SESSION_CLIENT:
+            w.waiting[conn_get(w, s.conn).slot].peer_streams = value
     elif id == SETTING_INITIAL_WINDOW_SIZE:
         return window_first(w, s, value)
     elif id == SETTING_ENABLE_CONNECT_PROTOCOL and s.flags & SESSION_CLIENT:

@@ -266,6 +266,7 @@ ctypedef struct Waiting:
     u32 backend             # index in the adopted snapshot of the endpoint with this slot
     u32 endpoint            # same
     u32 sessions            # HTTP/2 connections to it by index, and one; 0: none
+    u32 peer_streams        # SETTINGS_MAX_CONCURRENT_STREAMS that its last connection was told, 0: none
 
 # What Python sends: small, rare, whole.
 cdef enum CommandKind:

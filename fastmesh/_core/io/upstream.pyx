@@ -177,6 +177,9 @@ cdef int session_dial(Worker* w, const Endpoint* endpoint, const Backend* backen
     if s == NULL:
         upstream_close(w, out[0], 0)
         return LIMIT
+    # Until it has said how many streams it takes, as many as its endpoint took before: what is over would be refused.
+    if w.waiting[endpoint.slot].peer_streams:
+        s.peer_streams = w.waiting[endpoint.slot].peer_streams
     s.ping_ns = backend.ping_interval_ns
     s.ping_timeout_ns = backend.ping_timeout_ns
     session_link(w, out[0])
