@@ -14,12 +14,12 @@ from fastmesh._core.io.client cimport (
 )
 from fastmesh._core.io.connection cimport conn_deadline, conn_get
 from fastmesh._core.io.fault cimport (
-    FAULT_CLIENT_CLOSED, FAULT_CONNECT, FAULT_LOCAL, FAULT_NO_ENDPOINT, fault_row,
+    FAULT_CLIENT_CLOSED, FAULT_CONNECT, FAULT_LOCAL, FAULT_NO_ENDPOINT, FAULT_UPSTREAM_RESPONSE, fault_row,
 )
 from fastmesh._core.io.pipe cimport PUMP_DONE, pipe_over, pipe_pump
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_FLYING, EX_GRPC, EX_HEAD_ONLY, EX_HTTP10, EX_REPLAY, EX_STARVED, EX_UP_KEEP,
-    PHASE_PENDING, PHASE_TUNNEL, Waiting,
+    PHASE_PENDING, PHASE_TUNNEL, STREAM_BAD, Waiting,
 )
 from fastmesh._core.io.upstream cimport upstream_backend, upstream_close, upstream_give
 from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE, balancer_count, balancer_end
@@ -234,6 +234,8 @@ cdef void drop_upstream(Worker* w, Exchange* x) noexcept nogil:
     x.up = 0
     if up != NULL:
         up.exchange = 0
+        if x.fault == FAULT_UPSTREAM_RESPONSE:
+            up.stream |= STREAM_BAD
         # Reset: an upstream must not take what it has of the request for the whole.
         upstream_close(w, up, not x.request.done)
 

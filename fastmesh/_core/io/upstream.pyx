@@ -16,12 +16,12 @@ from fastmesh._core.io.connection cimport conn_close, conn_deadline, conn_defer,
 from fastmesh._core.io.session cimport session_free, session_goaway, session_new, session_of
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, CONN_SESSION, CONN_UP, CONN_WRITABLE, SESSION_CLIENT,
-    SESSION_GOING, SESSION_STARVED, STREAM_UNNUMBERED, UP_BUSY, UP_CONNECTING, UP_IDLE, Event, Session, Waiting,
+    SESSION_GOING, SESSION_STARVED, STREAM_BAD, STREAM_UNNUMBERED, UP_BUSY, UP_CONNECTING, UP_IDLE, Event, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_close, stream_open
 from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE
 from fastmesh._core.routing.snapshot cimport Backend, Endpoint
-from fastmesh._core.wire.http2_frame cimport H2_CANCEL, H2_NO_ERROR
+from fastmesh._core.wire.http2_frame cimport H2_CANCEL, H2_NO_ERROR, H2_PROTOCOL_ERROR
 
 cdef enum:
     STREAM_IDS = 0x7FFF0000     # a connection whose ids are used up takes no more streams (RFC 9113 5.1.1)
@@ -321,7 +321,8 @@ cdef void upstream_close(Worker* w, Conn* c, bint reset) noexcept nogil:
     cdef EndpointState* state
     cdef u32 slot = c.slot
     if c.id:
-        stream_give(w, c, H2_CANCEL)
+        # A malformed response is an error of its stream (RFC 9113 8.1.1).
+        stream_give(w, c, H2_PROTOCOL_ERROR if c.stream & STREAM_BAD else H2_CANCEL)
         return
     if c.state == UP_IDLE:
         pool_unlink(w, c)
