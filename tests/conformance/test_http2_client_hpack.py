@@ -245,3 +245,27 @@ def test_5_2_1_windows_end_at_each_hop(upstream: Upstream) -> None:
         client.auto_window = True
         assert bytes(client.get().body) == b"x" * 16_000 + b"y" * 16_000
     upstream.end()
+
+
+def test_8441_5_extended_connect_crosses(upstream: Upstream) -> None:
+    heads = []
+
+    def script(connection: OriginConnection) -> None:
+        stream = connection.next_request(whole=False)
+        heads.append(dict(stream.heads[0]))
+        connection.send(h2.headers(stream.number, SHORT))
+        connection.wait(lambda: bytes(stream.body) == b"ping", "the socket's bytes")
+        connection.send(h2.data(stream.number, b"pong", end=True))
+        connection.wait_end()
+
+    with upstream.settled(script, {Setting.ENABLE_CONNECT_PROTOCOL: 1}), RawClient(upstream.address) as client:
+        fields = [
+            (":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/chat"),
+            (":authority", "t.test"), ("sec-websocket-version", "13"),
+        ]  # fmt: skip
+        client.send(h2.headers(1, h2.block(fields)))
+        assert client.wait_head(1).status == 200
+        client.send(h2.data(1, b"ping"))
+        assert bytes(client.wait_ended(1).body) == b"pong"
+    upstream.end()
+    assert heads[0][":protocol"] == "websocket"

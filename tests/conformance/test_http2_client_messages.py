@@ -7,7 +7,7 @@ from tests.support.client import request
 from tests.support.http1 import Response
 from tests.support.http2 import OriginConnection
 from tests.support.http2_case import any_of, dies, lives, resets
-from tests.support.http2_frames import Error, Field, Text
+from tests.support.http2_frames import Error, Field, Setting, Text
 from tests.support.http2_upstream import ANY, BROKEN, HEAD, OPEN, Answer, Upstream, raw_reply, reply, trailers
 from tests.support.http2_watch import Fields, Stream
 
@@ -75,6 +75,7 @@ LENGTH = [
     # What is there by content-length may be complete for the client before the excess is seen.
     ended("9113 8.1.1", "DATA is longer than content-length", sized("1", AB), ANY),
     ended("9113 8.1.1", "content-length 0 and DATA", sized("0", AB), ANY),
+    Answer("9113 8.1.1", "DATA is longer, no END_STREAM", sized("1", h2.data(1, b"ab")), resets(P), ANY),
     ended("9113 8.1.1", "trailers before content-length is reached", sized("5", h2.data(1, b"ab"), trailers(SUM))),
     Answer("9113 8.1.1", "content-length and END_STREAM on HEADERS",
            raw_reply(with_field("content-length", "5")), any_of(lives(), resets(P)), BROKEN),
@@ -280,3 +281,47 @@ def test_8_5_connect_has_two_pseudo_header_fields(upstream: Upstream) -> None:
         client.read_to_end()
     upstream.end()
     assert (heads[0][":method"], heads[0][":authority"]) == ("CONNECT", "t.test:443")
+
+
+WEBSOCKET = request(
+    "GET", "/chat", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)  # fmt: skip
+
+
+def test_8441_5_a_websocket_becomes_an_extended_connect(upstream: Upstream) -> None:
+    heads = []
+
+    def script(connection: OriginConnection) -> None:
+        stream = connection.next_request(whole=False)
+        heads.append(dict(stream.heads[0]))
+        connection.send(h2.headers(stream.number, h2.block(OK)))
+        connection.wait(lambda: bytes(stream.body) == b"ping", "the socket's bytes")
+        connection.send(h2.data(stream.number, b"pong", end=True))
+        connection.wait_end()
+
+    with upstream.settled(script, {Setting.ENABLE_CONNECT_PROTOCOL: 1}) as client:
+        client.send(WEBSOCKET)
+        response = client.read_head("GET")
+        assert response.status == 101
+        assert response.get("sec-websocket-accept") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        client.send(b"ping")
+        assert client.read_until(b"pong")
+    upstream.end()
+    head = heads[0]
+    assert (head[":method"], head[":protocol"], head[":path"]) == ("CONNECT", "websocket", "/chat")
+    assert (head[":scheme"], head[":authority"]) == ("http", "t.test")
+    assert not {"upgrade", "connection", "sec-websocket-key"} & head.keys()
+
+
+def test_8441_3_no_extended_connect_unless_the_server_allows_it(upstream: Upstream) -> None:
+    """The watch refuses :protocol; the client is told that there is no switching."""
+
+    def script(connection: OriginConnection) -> None:
+        while True:
+            connection.respond(connection.next_request())
+
+    with upstream.settled(script) as client:
+        client.send(WEBSOCKET)
+        assert client.read("GET").status != 101
+    upstream.end()

@@ -306,3 +306,23 @@ def test_8441_5_a_websocket_crosses_to_http1(server: Server) -> None:
 def test_8441_3_extended_connect_is_announced(server: Server) -> None:
     with RawClient(server.address) as client:
         assert client.watch.settings.get(Setting.ENABLE_CONNECT_PROTOCOL) == 1
+
+
+def test_8_5_connect_takes_no_trailers(server: Server) -> None:
+    """Only DATA and stream management may follow on a connected stream; anything else is a stream error."""
+    with RawClient(server.address) as client:
+        client.send(raw_head(CONNECT, end=False))
+        client.wait_head(1)
+        client.send(raw_head([("x-sum", "1")]))
+        client.wait(lambda: client.stream(1).reset is not None, "a reset")
+        client.sync()
+
+
+def test_8441_5_a_protocol_that_the_origin_does_not_switch_to_is_no_success(server: Server) -> None:
+    """The HTTP/1 origin ignores Upgrade and says 200; a 2xx would tell the client that it has its tunnel."""
+    fields = [(key, "nonsense" if key == ":protocol" else value) for key, value in EXTENDED]
+    with RawClient(server.address) as client:
+        client.send(raw_head(fields, end=False))
+        stream = client.wait_ended(1)
+        assert stream.reset is not None or stream.status >= 400, client.story()
+        client.sync()

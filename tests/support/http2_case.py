@@ -250,9 +250,8 @@ def _tunnel(connection: Connection, head: Request) -> None:
         if head.get("upgrade")
         else b"HTTP/1.1 200 Connected\r\n\r\n"
     )
-    while data := connection.sock.recv(65536):
-        connection.received += data
-        connection.send(data)
+    while True:
+        connection.send(connection.read())
 
 
 def _respond(echo: bytes, path: str) -> bytes:
