@@ -10,7 +10,7 @@ from fastmesh._core import bridge
 from fastmesh._core.spec import LogTemplateSpec
 from tests.support import grpc, net
 from tests.support import http2_frames as h2
-from tests.support.http2 import OriginConnection, RawClient, RawOrigin
+from tests.support.http2 import OriginConnection, RawClient, RawOrigin, Script
 from tests.support.http2_frames import Error
 from tests.support.wait import DEADLINE_S, until
 from tests.support.worker import MS, LiveWorker, Plan
@@ -279,3 +279,181 @@ def test_the_access_log_has_the_status() -> None:
         ring.stop()
         os.close(reader)
         os.close(writer)
+
+
+# --- retries
+
+
+class Answering:
+    """Origins whose answers are scripted by their place: `statuses[i]` of the i-th; 0 answers with a message."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.calls = [0] * len(statuses)
+        self.bodies: list[bytes] = []
+        self.origins = [RawOrigin(self._script(i, status)) for i, status in enumerate(statuses)]
+
+    def _script(self, index: int, status: int) -> Script:
+        def script(connection: OriginConnection) -> None:
+            connection.handshake()
+            while True:
+                stream = connection.next_request()
+                self.calls[index] += 1
+                self.bodies.append(bytes(stream.body))
+                if status:
+                    grpc.trailers_only(connection, stream, status, ("x-origin", str(index)))
+                else:
+                    grpc.reply(connection, stream, grpc.message(b"fine"), 0)
+
+        return script
+
+    def __enter__(self) -> list[str]:
+        return [origin.address for origin in self.origins]
+
+    def __exit__(self, *_: object) -> None:
+        for origin in self.origins:
+            origin.close()
+
+
+RETRIED = {"retry_grpc": 1 << grpc.UNAVAILABLE | 1 << grpc.RESOURCE_EXHAUSTED, "retry_connect": 2}
+ROUND_ROBIN = {"balancer": 2}
+
+
+def test_a_status_of_the_route_is_answered_by_another_endpoint() -> None:
+    answering = Answering(grpc.UNAVAILABLE, 0)
+    with (
+        answering as addresses,
+        LiveWorker(Plan(addresses, route=RETRIED, backend=ROUND_ROBIN)) as worker,
+        RawClient(worker.address) as client,
+    ):
+        for i in range(6):
+            body = grpc.message(b"%d" % i * 3000)
+            stream = client.wait_ended(grpc.call(client, body=body))
+            assert grpc.status_of(stream) == grpc.OK
+            assert bytes(stream.body) == grpc.message(b"fine")
+            assert answering.bodies[-1] == body
+        assert answering.calls[1] == 6
+        assert answering.calls[0] >= 2, "the draw never began with the endpoint that fails"
+        until(lambda: worker.report().grpc == {0: 6}, "the calls to be counted")
+        report = worker.report()
+        assert report.counters["retries"] == answering.calls[0]
+        failures = {endpoint["slot"]: endpoint["failures"] for endpoint in report.endpoints}
+        assert failures == {0: answering.calls[0], 1: 0}
+
+
+def test_every_endpoint_is_tried_once_and_the_last_answer_passed_on() -> None:
+    answering = Answering(grpc.UNAVAILABLE, grpc.RESOURCE_EXHAUSTED)
+    with (
+        answering as addresses,
+        LiveWorker(Plan(addresses, route={**RETRIED, "retry_connect": 1}, backend=ROUND_ROBIN)) as worker,
+        RawClient(worker.address) as client,
+    ):
+        stream = client.wait_ended(grpc.call(client))
+        assert answering.calls == [1, 1]
+        assert grpc.status_of(stream) in (grpc.UNAVAILABLE, grpc.RESOURCE_EXHAUSTED)
+        assert stream.fields["x-origin"] in ("0", "1")
+        assert not stream.trailers
+        assert worker.counter("retries") == 1
+
+
+@pytest.mark.parametrize(
+    ("route", "status"),
+    [({"retry_grpc": 1 << grpc.UNAVAILABLE}, grpc.INTERNAL), ({"retry_grpc": 0}, grpc.UNAVAILABLE),
+     ({**RETRIED, "retry_connect": 0}, grpc.UNAVAILABLE)],
+    ids=["another status", "no setting", "no tries"],
+)  # fmt: skip
+def test_other_answers_are_passed_on(route: dict[str, int], status: int) -> None:
+    answering = Answering(status, status)
+    with (
+        answering as addresses,
+        LiveWorker(Plan(addresses, route=route)) as worker,
+        RawClient(worker.address) as client,
+    ):
+        assert grpc.status_of(client.wait_ended(grpc.call(client))) == status
+        assert sum(answering.calls) == 1
+        assert worker.counter("retries") == 0
+
+
+def test_without_another_endpoint_the_answer_is_passed_on() -> None:
+    answering = Answering(grpc.UNAVAILABLE)
+    with (
+        answering as addresses,
+        LiveWorker(Plan(addresses, route=RETRIED)) as worker,
+        RawClient(worker.address) as client,
+    ):
+        assert grpc.status_of(client.wait_ended(grpc.call(client))) == grpc.UNAVAILABLE
+        assert answering.calls == [1]
+
+
+def test_an_answer_that_has_begun_is_not_tried_elsewhere() -> None:
+    """A status in trailers came after a head that the client has."""
+    calls: list[int] = []
+
+    def script(connection: OriginConnection) -> None:
+        connection.handshake()
+        while True:
+            stream = connection.next_request()
+            calls.append(stream.number)
+            grpc.reply(connection, stream, b"", grpc.UNAVAILABLE)
+
+    with (
+        RawOrigin(script) as one,
+        RawOrigin(script) as two,
+        LiveWorker(Plan([one.address, two.address], route=RETRIED)) as worker,
+        RawClient(worker.address) as client,
+    ):
+        stream = client.wait_ended(grpc.call(client))
+        assert stream.trailers["grpc-status"] == "14"
+        assert len(calls) == 1
+
+
+def test_a_request_too_long_to_keep_is_not_sent_twice() -> None:
+    def script(connection: OriginConnection) -> None:
+        connection.handshake()
+        stream = connection.next_request(whole=False)
+        connection.wait(lambda: len(stream.body) >= 60_000, "more than is kept")
+        grpc.trailers_only(connection, stream, grpc.UNAVAILABLE)
+        connection.wait(lambda: False, "the end")
+
+    with (
+        RawOrigin(script) as one,
+        RawOrigin(script) as two,
+        LiveWorker(Plan([one.address, two.address], route=RETRIED)) as worker,
+        RawClient(worker.address) as client,
+    ):
+        number = grpc.call(client, body=grpc.message(bytes(16_000)), end=False)
+        client.sync()
+        client.send(h2.data(number, bytes(16_000)), h2.data(number, bytes(16_000)), h2.data(number, bytes(15_000)))
+        stream = client.wait_ended(number)
+        assert grpc.status_of(stream) == grpc.UNAVAILABLE
+        assert worker.counter("retries") == 0
+
+
+def test_a_stream_that_is_kept_is_sent_again_from_its_beginning() -> None:
+    """The client has sent a part of its messages; the rest follows to the endpoint that took over."""
+    refused, bodies = threading.Event(), []
+
+    def script(connection: OriginConnection) -> None:
+        connection.handshake()
+        stream = connection.next_request(whole=False)
+        connection.wait(lambda: stream.body, "the first message")
+        if not refused.is_set():
+            refused.set()
+            grpc.trailers_only(connection, stream, grpc.UNAVAILABLE)
+        else:
+            connection.wait(lambda: stream.over, "the last message")
+            bodies.append(bytes(stream.body))
+            grpc.reply(connection, stream, grpc.message(b"fine"), 0)
+        connection.wait(lambda: False, "the end")
+
+    with (
+        RawOrigin(script) as one,
+        RawOrigin(script) as two,
+        LiveWorker(Plan([one.address, two.address], route=RETRIED)) as worker,
+        RawClient(worker.address) as client,
+    ):
+        number = grpc.call(client, body=grpc.message(b"one"), end=False)
+        assert refused.wait(DEADLINE_S)
+        until(lambda: worker.counter("retries") == 1, "the retry")
+        client.send(h2.data(number, grpc.message(b"two"), end=True))
+        assert grpc.status_of(client.wait_ended(number)) == grpc.OK
+        assert bodies == [grpc.message(b"one") + grpc.message(b"two")]

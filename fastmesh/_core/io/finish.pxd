@@ -8,6 +8,10 @@ from fastmesh._core.io.state cimport EX_SIZED, Conn, Exchange, Worker
 cdef inline Exchange* exchange_get(Worker* w, u64 handle) noexcept nogil:
     return <Exchange*>slab_get(&w.exchanges, handle)
 
+# Whether a grpc-status (and one) speaks against the endpoint that gave it as 503 would: RESOURCE_EXHAUSTED, UNAVAILABLE.
+cdef inline bint grpc_overloaded(u32 status) noexcept nogil:
+    return status == 9 or status == 15
+
 # Both messages are through: each connection goes back to where it came from.
 cdef void exchange_complete(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil
 # The response is through, but the upstream will not take the rest of the request.

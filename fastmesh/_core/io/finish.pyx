@@ -5,7 +5,7 @@ from fastmesh._core.base.meter cimport (
 )
 from fastmesh._core.base.slab cimport slab_give, slab_handle
 from fastmesh._core.base.text cimport Text, text_init, text_str, text_u64
-from fastmesh._core.base.types cimport i64, u8, u16
+from fastmesh._core.base.types cimport i64, u8
 from fastmesh._core.ffi.atomic cimport meter_add
 from fastmesh._core.ffi.linux cimport ECONNREFUSED, ECONNRESET, ETIMEDOUT
 from fastmesh._core.io.access_log cimport access_log_end
@@ -18,8 +18,8 @@ from fastmesh._core.io.fault cimport (
 )
 from fastmesh._core.io.pipe cimport PUMP_DONE, pipe_over, pipe_pump
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_FLYING, EX_GRPC, EX_HEAD_ONLY, EX_HTTP10, EX_REPLAY, EX_STARVED, EX_UP_KEEP,
-    PHASE_PENDING, PHASE_TUNNEL, STREAM_BAD, Waiting,
+    CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_FLYING, EX_GRPC, EX_HEAD_ONLY, EX_HTTP10, EX_REPLAY,
+    EX_STARVED, EX_UP_KEEP, PHASE_PENDING, PHASE_TUNNEL, STREAM_BAD, Waiting,
 )
 from fastmesh._core.io.upstream cimport upstream_backend, upstream_close, upstream_give
 from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE, balancer_count, balancer_end
@@ -55,7 +55,7 @@ cdef inline bint is_upstream_failure(const Exchange* x) noexcept nogil:
     if x.fault:
         # What was never sent cannot have been answered late.
         return x.sent_ns != 0 and fault_row(x.fault).upstream
-    return x.first_ns != 0 and 502 <= x.status <= 504
+    return x.first_ns != 0 and (502 <= x.status <= 504 or (x.flags & EX_GRPC and grpc_overloaded(x.response.grpc)))
 
 
 # Counts a gRPC call by its status, which is in the trailers, or in the head when there are no others.

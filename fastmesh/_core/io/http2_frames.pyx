@@ -1,16 +1,16 @@
 from fastmesh._core.base.buffer cimport (
-    BUFFER_LARGE, buf_append, buf_consume, buf_give, buf_grow, buf_head, buf_len, buf_room, buf_take,
+    buf_append, buf_consume, buf_give, buf_grow, buf_head, buf_len, buf_room, buf_take,
 )
 from fastmesh._core.base.meter cimport (
     COUNT_H2_GLITCHES, COUNT_H2_GOAWAYS_IN, COUNT_H2_REFUSED, COUNT_H2_RESETS_IN, COUNT_H2_STREAMS, meters_count,
 )
 from fastmesh._core.base.slab cimport slab_live
-from fastmesh._core.base.status cimport AGAIN, BAD, CLOSED, LIMIT, OK
+from fastmesh._core.base.status cimport AGAIN, BAD, CLOSED, OK
 from fastmesh._core.base.types cimport i32, i64, u8, u32, u64
 from fastmesh._core.io.client cimport client_refuse
 from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_get
 from fastmesh._core.io.session cimport (
-    SESSION_WINDOW, session_frame, session_goaway, session_of, session_reset, session_update, session_wake,
+    SESSION_WINDOW, session_frame, session_goaway, session_reset, session_update, session_wake,
 )
 from fastmesh._core.io.state cimport (
     CONN_DOWN, CONN_EOF, CONN_READABLE, CONN_RELAY, DOWN_HEAD, SCRATCH_BYTES, SESSION_BLOCK, SESSION_BUCKETS,

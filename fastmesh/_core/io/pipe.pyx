@@ -19,8 +19,8 @@ from fastmesh._core.wire.grpc cimport grpc_status_parse
 from fastmesh._core.wire.http1_chunked cimport chunked_init, chunked_scan, chunked_strip
 from fastmesh._core.wire.http1_fields cimport field_find
 from fastmesh._core.wire.http1_head cimport (
-    FAULT_CONTENT_LENGTH, FAULT_TRAILER, FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_TUNNEL, Http1Head, Http1Resume,
-    http1_trailers_parse,
+    FAULT_CONTENT_LENGTH, FAULT_TRAILER, FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_TUNNEL, Http1Head,
+    Http1Resume, http1_trailers_parse,
 )
 from fastmesh._core.wire.http1_write cimport http1_trailers_write
 from fastmesh._core.wire.http2_write cimport block_trailers_write

@@ -18,6 +18,9 @@ cdef void request_connected(Worker* w, u32 slot, u32 slot_gen) noexcept nogil
 cdef void request_unconnected(Worker* w, Exchange* x, Conn* up, int error) noexcept nogil
 # The upstream connection died before a whole response head: repeats the request when that is safe, else fails with `fault`.
 cdef void request_lost(Worker* w, Exchange* x, Conn* up, u32 fault) noexcept nogil
+# Its answer, of which nothing was passed on, is one that another endpoint may better: sends the request there. ok: what the
+# answer says of the endpoint it came from. False: there is no other, or the request can no longer be sent.
+cdef bint request_elsewhere(Worker* w, Exchange* x, Conn* up, bint ok) noexcept nogil
 # Serves exchanges that wait where a connection has come free.
 cdef void request_serve_pending(Worker* w) noexcept nogil
 # After a snapshot was adopted: exchanges that wait for an endpoint that has gone choose anew.

@@ -1,13 +1,12 @@
-from libc.string cimport memcmp, memset
+from libc.string cimport memset
 
 from fastmesh._core.base.buffer cimport BUFFER_LARGE, buf_head, buf_len
 from fastmesh._core.base.meter cimport COUNT_CONNECT_FAILURES, COUNT_RETRIES, COUNT_SLAB_FULL, METER_NONE, meters_count
 from fastmesh._core.base.slab cimport slab_handle, slab_take
-from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, FULL, IO, LIMIT, OK
-from fastmesh._core.base.text cimport Text, text_init, text_ip, text_str
+from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, FULL, LIMIT, OK
 from fastmesh._core.base.types cimport i64, u8, u64
 from fastmesh._core.ffi.atomic cimport meter_add
-from fastmesh._core.ffi.linux cimport AF_INET, AF_INET6, ETIMEDOUT
+from fastmesh._core.ffi.linux cimport ETIMEDOUT
 from fastmesh._core.io.access_log cimport access_log_begin
 from fastmesh._core.io.client cimport client_refuse
 from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_get, conn_handle
@@ -24,13 +23,14 @@ from fastmesh._core.io.pipe cimport (
     PUMP_BAD, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, STRIP_FRAMING, pipe_forget,
     pipe_init, pipe_over, pipe_pump, pipe_start, pipe_take,
 )
+from fastmesh._core.io.request_head cimport request_compose
 from fastmesh._core.io.session cimport session_of, session_wait
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, DOWN_BUSY, EVENT_ENDPOINT_OUT, EVENT_ENDPOINT_READY,
-    EX_COUNTED, EX_DOWN_KEEP, EX_EXTENDED, EX_FRESH, EX_GRPC, EX_HEAD_ONLY, EX_HTTP1, EX_HTTP10, EX_HTTP2, EX_IDEMPOTENT, EX_NEVER, EX_REPLAY,
-    EX_RESPONDED, EX_RETRIED, EX_SIZED, EX_UPGRADE, FRAMING_STREAM, OFFERED_BYTES, PHASE_CONNECT, PHASE_PENDING,
-    PHASE_RESPONSE, PHASE_ROUTE, SCRATCH_BYTES, SESSION_CONNECT, SESSION_SETTINGS, SMALL_BODY_BYTES, STREAM_GRPC, STREAM_NEVER, STREAM_UNDONE, Session,
-    Waiting,
+    EX_COUNTED, EX_DOWN_KEEP, EX_EXTENDED, EX_FRESH, EX_GRPC, EX_HEAD_ONLY, EX_HTTP1, EX_HTTP10, EX_HTTP2,
+    EX_IDEMPOTENT, EX_NEVER, EX_REPLAY, EX_RESPONDED, EX_RETRIED, EX_SIZED, EX_UPGRADE, FRAMING_STREAM, OFFERED_BYTES,
+    PHASE_CONNECT, PHASE_PENDING, PHASE_RESPONSE, PHASE_ROUTE, SESSION_CONNECT, SESSION_SETTINGS, STREAM_GRPC,
+    STREAM_NEVER, STREAM_UNDONE, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_flush
 from fastmesh._core.io.tunnel cimport tunnel_asked, tunnel_extends
@@ -42,21 +42,14 @@ from fastmesh._core.routing.balancer cimport (
     ENDPOINT_OUT, ENDPOINT_READY, PICK_NONE, balancer_begin, balancer_connect_failed, balancer_connected, balancer_pick,
 )
 from fastmesh._core.routing.router cimport RouteQuery, router_match
-from fastmesh._core.routing.snapshot cimport (
-    ROUTE_NONE, UPSTREAM_AUTO, UPSTREAM_HTTP2, Endpoint, Policy, Route,
-)
+from fastmesh._core.routing.snapshot cimport ROUTE_NONE, UPSTREAM_AUTO, UPSTREAM_HTTP2, Route
 from fastmesh._core.wire.grpc cimport grpc_timeout_ns
 from fastmesh._core.wire.headers cimport FIELD_GRPC_TIMEOUT, HEADERS_MAX
 from fastmesh._core.wire.http1_head cimport (
-    FRAMING_CHUNKED, FRAMING_NONE, FRAMING_TUNNEL, HEAD_HAS_LENGTH, HEAD_KEEP_ALIVE, HEAD_MAX_FORWARDS, HEAD_TE_TRAILERS, HEAD_UPGRADE, METHOD_CONNECT,
-    METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE, Http1Head, Http1Limits, Http1Resume,
-    http1_request_parse,
+    FRAMING_CHUNKED, FRAMING_NONE, FRAMING_TUNNEL, HEAD_HAS_LENGTH, HEAD_KEEP_ALIVE, HEAD_MAX_FORWARDS, HEAD_UPGRADE,
+    METHOD_CONNECT, METHOD_DELETE, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_TRACE, Http1Head,
+    Http1Limits, Http1Resume, http1_request_parse,
 )
-from fastmesh._core.wire.http1_write cimport (
-    EDIT_CHUNKED, EDIT_DROP_EXPECT, EDIT_FORWARDED, EDIT_MAX_FORWARDS, EDIT_NEVER, EDIT_TE_TRAILERS, EDIT_UPGRADE, EDIT_XFF, EDIT_XFF_REPLACE,
-    HeadEdit, http1_request_write,
-)
-from fastmesh._core.wire.http2_write cimport block_request_write
 
 cdef enum:
     UNDONE_MOST = 3         # times a request is sent again because its stream was refused
@@ -107,6 +100,7 @@ cdef bint request_route(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     route = &w.snap.routes[x.route]
     x.backend = route.backend
     x.retry_connect = route.retry_connect
+    x.retry_grpc = route.retry_grpc if x.flags & EX_GRPC else 0
     x.per_try_ns = route.per_try_timeout_ns
     x.deadline_ns = x.start_ns + route.request_timeout_ns if route.request_timeout_ns else 0
     request_deadline(w, x, data)
@@ -212,6 +206,15 @@ cdef void request_arm(Worker* w, Exchange* x, Conn* down) noexcept nogil:
         conn_deadline(w, down, at)
 
 
+cdef inline void request_assign(Worker* w, Exchange* x, u32 picked) noexcept nogil:
+    x.endpoint = picked
+    x.slot = w.snap.endpoints[picked].slot
+    x.slot_gen = w.snap.endpoints[picked].slot_gen
+    balancer_begin(&w.balancer, x.slot)
+    x.flags |= EX_COUNTED
+    meter_add(&w.meters.endpoints[x.slot].requests, 1)
+
+
 # Chooses an endpoint and a connection to it, until one takes the request, it waits for one, or none is left.
 cdef void request_connect(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     cdef u32 picked
@@ -225,12 +228,7 @@ cdef void request_connect(Worker* w, Exchange* x, Conn* down) noexcept nogil:
         if picked == PICK_NONE:
             exchange_fail(w, x, FAULT_NO_ENDPOINT)
             return
-        x.endpoint = picked
-        x.slot = w.snap.endpoints[picked].slot
-        x.slot_gen = w.snap.endpoints[picked].slot_gen
-        balancer_begin(&w.balancer, x.slot)
-        x.flags |= EX_COUNTED
-        meter_add(&w.meters.endpoints[x.slot].requests, 1)
+        request_assign(w, x, picked)
         if request_take(w, x, down, w.waiting[x.slot].count > 0) or not request_connect_failed(w, x, FAULT_CONNECT):
             return
 
@@ -331,74 +329,6 @@ cdef void request_connecting(Worker* w, Exchange* x, Conn* up, bint timed_out) n
     upstream_close(w, up, 0)
     if request_connect_failed(w, x, FAULT_CONNECT_TIMEOUT if timed_out else FAULT_CONNECT):
         request_connect(w, x, down)
-
-
-cdef void forwarded_edit(Worker* w, const Conn* down, HeadEdit* edit, Text* client) noexcept nogil:
-    cdef const Policy* policy = &w.snap.policy
-    if policy.forwarded == 0:
-        return
-    if down.family == AF_INET or down.family == AF_INET6:
-        text_ip(client, down.family, down.address)
-    else:
-        # A client on a Unix socket has no address (RFC 7239 6.2).
-        text_str(client, "unknown")
-    edit.client = client.data
-    edit.client_len = client.n
-    if policy.forwarded & 1:
-        edit.flags |= EDIT_XFF
-    if policy.forwarded & 2:
-        edit.flags |= EDIT_FORWARDED
-    if policy.forwarded_replace:
-        edit.flags |= EDIT_XFF_REPLACE
-
-
-# An HTTP/1.0 request may come without Host, but an HTTP/1.1 server wants one: the endpoint is named.
-cdef void host_edit(Worker* w, const Exchange* x, HeadEdit* edit) noexcept nogil:
-    cdef const Endpoint* endpoint
-    if not x.flags & EX_HTTP10 or upstream_backend(w, x.slot, x.slot_gen) == PICK_NONE:
-        return
-    endpoint = &w.snap.endpoints[w.waiting[x.slot].endpoint]
-    edit.host = w.snap.blob + endpoint.name_off
-    edit.host_len = endpoint.name_len
-    if endpoint.name_len > 5 and memcmp(edit.host, <const u8*>"unix:", 5) == 0:
-        edit.host = <const u8*>"localhost"
-        edit.host_len = 9
-
-
-# Composes the request head into the scratch: text, or a header block. Bytes, or < 0.
-cdef i64 request_compose(Worker* w, Exchange* x, const Conn* down, const Conn* up) noexcept nogil:
-    cdef HeadEdit edit
-    cdef u8[64] space
-    cdef Text client
-    cdef const Http1Head* head = &w.head
-    cdef Session* s
-    memset(&edit, 0, sizeof(HeadEdit))
-    text_init(&client, space, 64)
-    if x.offered_len:
-        edit.flags |= EDIT_UPGRADE
-    if head.flags & HEAD_TE_TRAILERS:
-        edit.flags |= EDIT_TE_TRAILERS
-    if head.minor == 0:
-        # It does not know 1xx; its Expect is ignored (RFC 9110 10.1.1).
-        edit.flags |= EDIT_DROP_EXPECT
-    if head.flags & HEAD_MAX_FORWARDS and (x.method == METHOD_TRACE or x.method == METHOD_OPTIONS):
-        edit.flags |= EDIT_MAX_FORWARDS
-        edit.max_forwards = head.max_forwards - 1
-    if x.request.wrap:
-        edit.flags |= EDIT_CHUNKED
-    if x.flags & EX_NEVER:
-        edit.flags |= EDIT_NEVER
-    if w.snap.policy.via_len:
-        edit.via = w.snap.blob + w.snap.policy.via_off
-        edit.via_len = w.snap.policy.via_len
-    edit.received_http2 = 1 if x.flags & EX_HTTP2 else 0
-    host_edit(w, x, &edit)
-    forwarded_edit(w, down, &edit, &client)
-    if up.id:
-        s = session_of(w, up)
-        return block_request_write(&s.encoder, w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, head, buf_head(&down.inb),
-                                   &edit) if s != NULL else IO
-    return http1_request_write(w.scratch, SCRATCH_BYTES - SMALL_BODY_BYTES, head, buf_head(&down.inb), &edit)
 
 
 # Begins the request's pipe for this receiver and takes what has arrived of the body. False: the exchange has failed.
@@ -537,6 +467,35 @@ cdef void request_lost(Worker* w, Exchange* x, Conn* up, u32 fault) noexcept nog
     x.retries += 1
     meters_count(&w.meters, COUNT_RETRIES, 1)
     request_connect(w, x, down)
+
+
+cdef bint request_elsewhere(Worker* w, Exchange* x, Conn* up, bint ok) noexcept nogil:
+    cdef Conn* down = conn_get(w, x.down)
+    cdef u32 picked = PICK_NONE
+    if not x.flags & EX_REPLAY or x.tries >= x.retry_connect:
+        return 0
+    if x.version == w.snap.version:
+        picked = balancer_pick(&w.balancer, w.snap, x.backend, x.endpoint, w.now_ns)
+        if picked == PICK_NONE or picked == x.endpoint:
+            return 0
+    x.up = 0
+    up.exchange = 0
+    upstream_close(w, up, 0)
+    x.first_ns = w.now_ns
+    exchange_uncount(w, x, ok)
+    x.sent_ns = 0
+    x.first_ns = 0
+    x.phase = PHASE_ROUTE
+    x.tries += 1
+    x.retries += 1
+    meters_count(&w.meters, COUNT_RETRIES, 1)
+    if picked == PICK_NONE:
+        request_connect(w, x, down)
+        return 1
+    request_assign(w, x, picked)
+    if not request_take(w, x, down, w.waiting[x.slot].count > 0) and request_connect_failed(w, x, FAULT_CONNECT):
+        request_connect(w, x, down)
+    return 1
 
 
 cdef void request_enqueue(Worker* w, Exchange* x) noexcept nogil:

@@ -8,19 +8,19 @@ from fastmesh._core.io.fault cimport (
     FAULT_OVERLOAD, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_RESPONSE, FAULT_UPSTREAM_TRUNCATED,
 )
 from fastmesh._core.io.finish cimport (
-    exchange_abort, exchange_complete, exchange_cut_request, exchange_fail, exchange_land, exchange_starve,
+    exchange_abort, exchange_complete, exchange_cut_request, exchange_fail, exchange_land, exchange_starve, grpc_overloaded,
 )
 from fastmesh._core.io.pipe cimport (
     PUMP_BAD, PUMP_DONE, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, STRIP_ALL,
     STRIP_FRAMING, pipe_forget, pipe_init, pipe_note_grpc, pipe_over, pipe_pump, pipe_start, pipe_take,
 )
-from fastmesh._core.io.request cimport request_lost
+from fastmesh._core.io.request cimport request_elsewhere, request_lost
 from fastmesh._core.io.session cimport session_of
 from fastmesh._core.io.side cimport side_flush, side_head, side_recv, side_room
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, DRIVE_STEPS, EX_ANSWERED, EX_DOWN_KEEP, EX_EXTENDED, EX_GRPC, EX_HTTP10, EX_REPLAY, EX_RESPONDED,
-    EX_UP_KEEP, FRAMING_STREAM, PHASE_BODY, SCRATCH_BYTES, SMALL_BODY_BYTES, STREAM_BAD, STREAM_NEVER, STREAM_RESET,
-    Session,
+    EX_UP_KEEP, FRAMING_STREAM, PHASE_BODY, SCRATCH_BYTES, SMALL_BODY_BYTES, STREAM_BAD, STREAM_NEVER,
+    STREAM_REMOTE_END, STREAM_RESET, Session,
 )
 from fastmesh._core.io.stream cimport stream_flush
 from fastmesh._core.io.tunnel cimport tunnel_begin, tunnel_compose, tunnel_fault
@@ -65,7 +65,7 @@ cdef int response_fill(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
         return AGAIN
     n = side_recv(w, up)
     if n > 0:
-        if not x.flags & EX_RESPONDED:
+        if not x.flags & EX_RESPONDED and not x.retry_grpc:
             response_started(w, x, down, up)
         return OK
     if n == AGAIN and not up.flags & CONN_BROKEN:
@@ -93,7 +93,7 @@ cdef bint response_head(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept n
             exchange_abort(w, x)
             return 0
         # A stream has its head without our reading: its connection put it there.
-        if buf_len(&up.inb) and not x.flags & EX_RESPONDED:
+        if buf_len(&up.inb) and not x.flags & EX_RESPONDED and not x.retry_grpc:
             response_started(w, x, down, up)
         r = response_parse(w, up)
         if r == AGAIN:
@@ -130,6 +130,8 @@ cdef i64 compose_block(Worker* w, Conn* down, const Conn* up, const HeadEdit* ed
 cdef bint response_interim(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef HeadEdit edit
     cdef i64 n
+    if not x.flags & EX_RESPONDED:
+        response_started(w, x, down, up)
     if not x.flags & EX_HTTP10:
         memset(&edit, 0, sizeof(HeadEdit))
         edit.flags = EDIT_DROP_LENGTH | EDIT_DROP_CODING
@@ -202,12 +204,27 @@ cdef void response_pipe(Worker* w, Exchange* x, const Conn* down, u8 framing) no
     x.response.wrap = <u8>(framing == FRAMING_STREAM and not down.id and not x.flags & EX_HTTP10 and not x.response.sized)
 
 
+# Trailers-only with a status that the route wants to see answered elsewhere. True: the request is on its way there.
+cdef bint response_retry(Worker* w, Exchange* x, Conn* up) noexcept nogil:
+    if not up.stream & STREAM_REMOTE_END or buf_len(&up.inb) != w.head.head_bytes:
+        return 0
+    pipe_note_grpc(&x.response, &w.head, buf_head(&up.inb))
+    if x.response.grpc == 0 or not (x.retry_grpc >> (x.response.grpc - 1)) & 1:
+        return 0
+    return request_elsewhere(w, x, up, not grpc_overloaded(x.response.grpc))
+
+
 cdef bint response_deliver(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef HeadEdit edit
     cdef u8 framing = response_framing(w, x, up)
     cdef u32 head_bytes = w.head.head_bytes
     cdef i64 head_n
-    cdef u32 fault = tunnel_fault(w, x, down, up, framing) if framing == FRAMING_TUNNEL or x.offered_len else 0
+    cdef u32 fault
+    if not x.flags & EX_RESPONDED:
+        if response_retry(w, x, up):
+            return 0
+        response_started(w, x, down, up)
+    fault = tunnel_fault(w, x, down, up, framing) if framing == FRAMING_TUNNEL or x.offered_len else 0
     if fault:
         exchange_fail(w, x, fault)
         return 0

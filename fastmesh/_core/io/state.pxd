@@ -219,6 +219,7 @@ ctypedef struct Exchange:
     u8 method               # Method
     u8 tries                # endpoints that could not be connected to
     u8 retry_connect        # of the route
+    u32 retry_grpc          # of the route, for gRPC alone: bit per status that sends it elsewhere
     u32 flags               # ExchangeFlag
     u16 status              # answered to the client, 0: nothing yet
     u16 grpc_status         # of the answer, and one; 0: none was seen

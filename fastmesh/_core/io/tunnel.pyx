@@ -79,7 +79,7 @@ cdef i64 tunnel_compose(Worker* w, const Exchange* x, const Conn* up, const Head
     cdef const u8* accept = NULL
     cdef i32 at = field_find(&w.head, data, b"sec-websocket-accept")
     if x.accept[0]:
-        accept = x.accept
+        accept = &x.accept[0]
     if not x.flags & EX_EXTENDED:
         return http1_response_write(w.scratch, SCRATCH_BYTES, &w.head, data, edit)
     if at >= 0:
