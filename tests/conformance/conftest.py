@@ -15,6 +15,13 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
+def http2_server() -> Iterator[Server]:
+    """The same before an origin of HTTP/2."""
+    with Server("http2") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def module_upstream() -> Iterator[Upstream]:
     with Upstream() as upstream:
         yield upstream

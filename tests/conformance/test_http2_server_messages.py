@@ -158,11 +158,17 @@ LAWFUL = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "case", [*FRAMING, *LENGTH, *NAMES, *VALUES, *HOP, *PSEUDO, *CONNECTS, *LAWFUL], ids=str
-)  # fmt: skip
+CASES = [*FRAMING, *LENGTH, *NAMES, *VALUES, *HOP, *PSEUDO, *CONNECTS, *LAWFUL]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_message(server: Server, case: Case) -> None:
     server.run(case)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_message_with_http2_upstream(http2_server: Server, case: Case) -> None:
+    http2_server.run(case)
 
 
 def test_8_1_an_interim_response_comes_before_the_final_one(server: Server) -> None:

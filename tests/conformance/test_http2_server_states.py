@@ -133,3 +133,8 @@ CASES = [_case(state, frame) for state in STATES for frame in FRAMES]
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_state(server: Server, case: Case) -> None:
     server.run(case)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_state_with_http2_upstream(http2_server: Server, case: Case) -> None:
+    http2_server.run(case)

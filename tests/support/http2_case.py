@@ -3,15 +3,15 @@
 import base64
 import hashlib
 import select
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tests.support import http2_frames as h2
 from tests.support.fastmesh import Fastmesh
 from tests.support.http1 import Request
-from tests.support.http2 import Peer, RawClient
+from tests.support.http2 import OriginConnection, Peer, RawClient, RawOrigin
 from tests.support.http2_frames import Error, Field, Kind
-from tests.support.http2_watch import Stream, names
+from tests.support.http2_watch import Fields, Stream, names
 from tests.support.origin import Connection, Gone, Origin
 from tests.support.wait import DEADLINE_S
 
@@ -149,11 +149,11 @@ class Case:
 
 
 class Server:
-    """fastmesh before an HTTP/1 origin that answers by path."""
+    """fastmesh before an origin that answers by path, and speaks HTTP/1.1 unless `protocol` is http2."""
 
-    def __init__(self, **settings: object) -> None:
-        self.origin = Origin(serve_paths)
-        self.proxy = Fastmesh(upstream=self.origin.address, upstream_protocol="http1", **settings)
+    def __init__(self, protocol: str = "http1", **settings: object) -> None:
+        self.origin = Origin(serve_paths) if protocol == "http1" else RawOrigin(serve_streams)
+        self.proxy = Fastmesh(upstream=self.origin.address, upstream_protocol=protocol, **settings)
         self.address = self.proxy.address
 
     def run(self, case: Case) -> None:
@@ -170,6 +170,12 @@ class Server:
 
     def check_unforwarded(self) -> None:
         """No malformed request may go on (RFC 9113 8.1.1)."""
+        if isinstance(self.origin, RawOrigin):
+            if self.origin.errors:
+                raise self.origin.errors.pop(0)
+            heads = [fields for peer in self.origin.connections for fields in _heads(peer)]
+            assert not [fields for fields in heads if MARK in fields]
+            return
         mark = MARK[0].encode()
         leaked = [connection for connection in list(self.origin.connections) if mark in connection.received]
         assert not leaked, f"the origin got {bytes(leaked[0].received)!r}"
@@ -230,6 +236,30 @@ def serve_paths(connection: Connection) -> None:
             continue
         request = connection.request()
         connection.send(_ANSWERS[path] if path in _ANSWERS else _respond(head.head + bytes(request.body), path))
+
+
+def _heads(peer: Peer) -> Iterator[Fields]:
+    for stream in list(peer.watch.streams.values()):
+        yield from stream.heads
+
+
+def serve_streams(connection: OriginConnection) -> None:
+    """The same of HTTP/2: `/hold` is never answered, `/early` before the body, anything else with `ok`."""
+    done: set[int] = set()
+
+    def due() -> list[Stream]:
+        streams = [stream for stream in connection.watch.streams.values() if stream.heads and stream.number not in done]
+        paths = [(stream, stream.fields.get(":path")) for stream in streams]
+        return [stream for stream, path in paths if path == "/early" or (path != "/hold" and stream.over)]
+
+    connection.auto_window = True
+    connection.handshake()
+    while True:
+        connection.wait(due, "a request", seconds=3600)
+        for stream in due():
+            done.add(stream.number)
+            if stream.reset is None:
+                connection.respond(stream)
 
 
 def _wait_hangup(connection: Connection) -> None:
