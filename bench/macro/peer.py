@@ -26,6 +26,7 @@ class Setup:
     routes: int = 1  # more: /route/I/ for I from 1 goes to the same endpoints, / too
     balancer: str = ""  # one of the peer's BALANCERS; empty: its first
     workers: int = 1
+    subset: int = 0  # endpoints it uses of those there are; 0: all. For peers that have SUBSET
     spin: bool = False  # a thread of the proxy's scripting language computes without pause, where it has one
 
 

@@ -18,6 +18,7 @@ TITLES = {
     "spin": "Latency with a spinning Python thread in the process",
     "connections": "Memory of an idle keep-alive connection",
     "endpoints": "CPU per request against the number of endpoints",
+    "subset": "CPU per request with a subset of the endpoints",
     "routes": "CPU per request against the number of routes",
     "workers": "CPU per request against the number of workers, on one processor",
     "active": "Memory of a connection whose request waits for its upstream",
@@ -42,10 +43,12 @@ MAIN = {
     "balance": "success_percent",
 }
 VARIED = (
-    "mtu", "size", "direction", "streams", "translation", "rate", "spinning", "endpoints", "routes", "workers",
-    "balancer",
+    "mtu", "size", "direction", "streams", "translation", "rate", "spinning", "endpoints", "subset", "routes",
+    "workers", "balancer",
 )  # fmt: skip
 HIDDEN = {"measure", "peer", "round", "requests", "histogram_us", *VARIED}
+# Where a peer is compared with itself, at the first of what was varied, too.
+GROWING = ("endpoints", "subset", "routes")
 BASES = ("floor", "nginx", "haproxy", "nghttpx", "envoy")
 
 
@@ -77,12 +80,19 @@ def _variant(row: Row) -> tuple[tuple[str, Any], ...]:
     return tuple((name, row[name]) for name in VARIED if name in row)
 
 
+def growth(rows: Iterable[Row], column: str, variant: object, first: object) -> float | None:
+    """Median over rounds of one variant / another within the round, of one peer's rows."""
+    named = {variant: "this", first: "first"}
+    return ratio([row | {"peer": named.get(_variant(row), "")} for row in rows], column, "this", "first")
+
+
 def table(rows: list[Row], main: str) -> list[str]:
     """One line for every peer and variant, variants together so that peers are compared side by side."""
     columns = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in HIDDEN]
     bases = [base for base in BASES if any(row["peer"] == base for row in rows)]
     varied = [name for name in VARIED if any(name in row for row in rows)]
-    head = [*varied, "", *columns, *(f"{main} / {base}" for base in bases)]
+    first = _variant(rows[0]) if rows[0]["measure"] in GROWING else ()
+    head = [*varied, "", *columns, *(f"{main} / {base}" for base in bases), *([f"{main} / first"] if first else [])]
     lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     for variant in dict.fromkeys(map(_variant, rows)):
         alike = [row for row in rows if _variant(row) == variant]
@@ -90,6 +100,8 @@ def table(rows: list[Row], main: str) -> list[str]:
             cells = [f"{value}" for _, value in variant] + [peer]
             cells += [_cell([r[name] for r in alike if r["peer"] == peer and name in r]) for name in columns]
             ratios = [ratio(alike, main, peer, base) for base in bases]
+            if first:
+                ratios.append(growth((row for row in rows if row["peer"] == peer), main, variant, first))
             cells += ["-" if found is None else f"{found:.2f}" for found in ratios]
             lines.append(f"| {' | '.join(cells)} |")
     return lines

@@ -29,6 +29,19 @@ def test_percentiles_of_a_histogram() -> None:
     assert [took.percentile_us(p) for p in (1, 50, 50.1, 99, 99.9, 100)] == [10, 10, 20, 20, 900, 905]
 
 
+def test_growth_is_a_peer_beside_itself_within_the_round() -> None:
+    figures = {0: (10.0, 20.0), 1: (100.0, 150.0), 2: (1.0, 1.1)}
+    rows = [
+        {"measure": "routes", "round": number, "peer": "nginx", "routes": count, "cpu_us": value}
+        for number, values in figures.items()
+        for count, value in zip((1, 100), values, strict=True)
+    ]
+    head, _, one, many = table(rows, "cpu_us")
+    assert head.endswith("| cpu_us / nginx | cpu_us / first |")
+    assert one.endswith("| - |")
+    assert many.endswith("| 1.50 |")
+
+
 def test_a_ratio_is_taken_within_the_round() -> None:
     figures = {0: (10.0, 20.0), 1: (100.0, 300.0), 2: (1.0, 2.0)}
     rows = [

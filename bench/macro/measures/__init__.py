@@ -9,7 +9,7 @@ from bench.macro.measures.footprint import active, connections, idle, startup
 from bench.macro.measures.http2 import bridge, bulk, grpc, h2
 from bench.macro.measures.instructions import h2_instructions, instructions
 from bench.macro.measures.latency import latency, spin
-from bench.macro.measures.scale import endpoints, routes, workers
+from bench.macro.measures.scale import endpoints, routes, subset, workers
 from bench.macro.measures.veth import veth
 from bench.macro.peer import OVER_HTTP1
 
@@ -27,6 +27,7 @@ _HTTP1: dict[str, Measure] = {
     "spin": spin,
     "connections": connections,
     "endpoints": endpoints,
+    "subset": subset,
     "routes": routes,
     "workers": workers,
     "active": active,

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from bench.macro.measures.common import Bench, Load, Row, Running, load_rows, one_load, stage
 
 ENDPOINTS = (1, 10, 100, 1000, 10_000)
+SUBSET = 100
 ROUTES = (1, 100, 10_000)
 WORKERS = (1, 2)
 
@@ -36,6 +37,17 @@ def endpoints(bench: Bench) -> Iterator[Row]:
         yield from rows(bench, "endpoints", [
             (here.up(name, endpoints=chosen[count]), Load({"endpoints": count}))
             for count in ENDPOINTS for name in here.bench.peers
+        ])  # fmt: skip
+
+
+def subset(bench: Bench) -> Iterator[Row]:
+    """One endpoint beside a part of many, for peers that can use a part."""
+    able = [name for name, peer in bench.peers.items() if hasattr(peer, "SUBSET")]
+    with stage(bench.only(*able)) as here:
+        chosen = {count: addresses(here.upstream, count) for count in (1, max(ENDPOINTS))}
+        yield from rows(bench, "subset", [
+            (here.up(name, endpoints=chosen[count], subset=used), Load({"endpoints": count, "subset": used or count}))
+            for count, used in ((1, 0), (max(ENDPOINTS), 0), (max(ENDPOINTS), SUBSET)) for name in here.bench.peers
         ])  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from bench.macro.processes import free_port
 NAME = "fastmesh"
 PROTOCOLS = (OVER_HTTP1, OVER_HTTP2, (HTTP1, HTTP2), (HTTP2, HTTP1))
 BALANCERS = ("p2c_ewma", "least_request", "round_robin", "random")
+SUBSET = True  # it can be told to use some of its endpoints
 
 ROOT = Path(__file__).parents[3]
 
@@ -60,6 +61,8 @@ def launch(setup: Setup) -> Launch | None:
         environment["FASTMESH_UPSTREAM_PROTOCOL"] = "http2" if setup.protocols[1] == HTTP2 else "http1"
     if len(setup.endpoints) > 1000:
         environment["FASTMESH_ENDPOINT_SLOTS"] = str(2 * len(setup.endpoints))
+    if setup.subset:
+        environment["FASTMESH_UPSTREAM_SUBSET"] = str(setup.subset)
     if setup.routes > 200:
         environment["FASTMESH_METER_BLOCKS"] = str(2 * setup.routes)
     if setup.spin:
