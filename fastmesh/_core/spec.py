@@ -26,7 +26,6 @@ class RouteSpec(NamedTuple):
     per_try_timeout_ns: int
     retry_connect: int
     name: bytes = b""  # for the access log
-    grpc_web: bool = False  # gRPC-Web requests are bridged to gRPC
     retry_grpc: int = 0  # bit per grpc-status 0 to 16 that, answered trailers-only, sends the request elsewhere
 
 

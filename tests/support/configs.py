@@ -194,7 +194,6 @@ def _routes(draw: st.DrawFn, name: str, backends: list[str], listeners: list[str
         "listeners": st.lists(st.sampled_from(listeners), min_size=1, max_size=3, unique=True),
         "retry_connect": st.integers(0, 10),
         "retry_grpc": st.lists(st.integers(1, 16) | st.sampled_from(GRPC_STATUSES[1:]), max_size=4),
-        "grpc_web": st.booleans(),
     }
     route |= draw(st.fixed_dictionaries({}, optional=optional))
     route["path" if draw(st.booleans()) else "path_prefix"] = f"/{index}" + draw(URL_PATHS)
