@@ -12,6 +12,7 @@ from fastmesh._core.spec import (
     BackendSpec,
     EndpointSpec,
     HeaderMatchSpec,
+    ListenerSpec,
     PolicySpec,
     RouteSpec,
     SnapshotSpec,
@@ -21,10 +22,12 @@ from fastmesh.config.model import (
     FORWARDED,
     GRPC_STATUSES,
     HEADER_KINDS,
+    LISTENER_PROTOCOLS,
     PATH_KINDS,
     PROTOCOLS,
     Backend,
     Config,
+    HeaderMatch,
     Listener,
     Policy,
     Route,
@@ -173,9 +176,10 @@ class Publication:
         keys = [(backend.name, address) for backend in config.backends for address in targets.get(backend.name, ())]
         slots = self._next(self._slots, keys, version, "endpoints", self._endpoint_slots)
         owners = {number: SlotOwner(slots.generations[number], *key) for key, number in slots.held.items()}
-        names = {listeners.held[key]: listener.name for key, listener in listener_keys(config.listeners).items()}
+        by_number = {listeners.held[key]: listener for key, listener in listener_keys(config.listeners).items()}
+        names = {number: listener.name for number, listener in by_number.items()}
         meter_names = {number: key for key, number in meters.held.items()}
-        spec = _spec(config, version, targets, names, meters.held, slots)
+        spec = _spec(config, version, targets, by_number, meters.held, slots)
         return Plan(spec, listeners, meters, slots, names, meter_names, owners)
 
     def commit(self, plan: Plan) -> int:
@@ -219,24 +223,52 @@ def _spec(
     config: Config,
     version: int,
     targets: Mapping[str, Mapping[str, int]],
-    listener_names: Mapping[int, str],
+    listeners: Mapping[int, Listener],
     meters: Mapping[MeterKey, int],
     slots: StableIds[SlotKey],
 ) -> SnapshotSpec:
     backend_index = {backend.name: index for index, backend in enumerate(config.backends)}
-    bits = {name: 1 << index for index, name in listener_names.items()}
+    bits = {listener.name: 1 << index for index, listener in listeners.items()}
+
+    def made(route: Route, host: str, alpn: str = "") -> RouteSpec:
+        mask = sum(bits[name] for name in route.listeners)
+        meter = meters.get((route.name, route.backend), METER_OTHER)
+        return _route(route, host, alpn, backend_index[route.backend], mask, meter)
+
     routes = tuple(
-        _route(route, host, backend_index[route.backend], sum(bits[name] for name in route.listeners),
-               meters.get((route.name, route.backend), METER_OTHER))
-        for route in config.routes for host in route.hosts or ("",)
+        made(route, host) for route in config.routes if not route.is_tcp for host in route.hosts or ("",)
     )  # fmt: skip
-    backends = tuple(_backend(backend, targets.get(backend.name, {}), slots) for backend in config.backends)
-    names = tuple(listener_names.get(index, "").encode() for index in range(max(listener_names, default=-1) + 1))
-    policy = _policy(config.policy, config.access_log.is_on)
-    return SnapshotSpec(version=version, policy=policy, routes=routes, backends=backends, listeners=names)
+    tcp_routes = tuple(
+        made(route, name, protocol)
+        for route in _tcp_routes(config) for name in route.sni or ("",) for protocol in route.alpn or ("",)
+    )  # fmt: skip
+    return SnapshotSpec(
+        version=version,
+        policy=_policy(config.policy, config.access_log.is_on),
+        routes=routes,
+        backends=tuple(_backend(backend, targets.get(backend.name, {}), slots) for backend in config.backends),
+        listeners=tuple(_listener(listeners.get(index)) for index in range(max(listeners, default=-1) + 1)),
+        tcp_routes=tcp_routes,
+    )
 
 
-def _route(route: Route, host: str, backend: int, listener_mask: int, meter: int) -> RouteSpec:
+def _tcp_routes(config: Config) -> list[Route]:
+    """Routes of connections. What takes every request takes every connection that no other route does, so that one
+    backend is enough for a start."""
+    if all(listener.reception.protocol == "http" for listener in config.listeners):
+        return []
+    own = [route for route in config.routes if route.is_tcp]
+    return own + [route for route in config.routes if route.is_condition_free]
+
+
+def _listener(listener: Listener | None) -> ListenerSpec:
+    if listener is None:
+        return ListenerSpec(b"")
+    return ListenerSpec(listener.name.encode(), LISTENER_PROTOCOLS.index(listener.reception.protocol))
+
+
+def _route(route: Route, host: str, alpn: str, backend: int, listener_mask: int, meter: int) -> RouteSpec:
+    offer = (HeaderMatch("alpn", "exact", alpn),) if alpn else ()
     wildcard = host.startswith("*")
     return RouteSpec(
         host_kind=HOST_SUFFIX if wildcard else HOST_EXACT if host else HOST_ANY,
@@ -246,7 +278,7 @@ def _route(route: Route, host: str, backend: int, listener_mask: int, meter: int
         methods=tuple(method.encode() for method in route.methods),
         headers=tuple(
             HeaderMatchSpec(match.name.encode(), match.value.encode(), HEADER_KINDS.index(match.kind))
-            for match in route.headers
+            for match in route.headers + offer
         ),
         listener_mask=listener_mask,
         backend=backend,
@@ -307,4 +339,7 @@ def _policy(policy: Policy, access_log: bool) -> PolicySpec:
         http2_glitches=policy.http2_glitches,
         http2_window=policy.http2_window,
         grpc_timeout=policy.grpc_timeout,
+        tcp_idle_timeout_ns=policy.tcp_idle_timeout_ns,
+        tcp_user_timeout_ns=policy.tcp_user_timeout_ns,
+        detect_timeout_ns=policy.detect_timeout_ns,
     )

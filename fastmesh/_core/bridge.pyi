@@ -31,6 +31,10 @@ class Block:
     durations: list[int]  # count per latency bucket, as long as HISTOGRAM_BOUNDS_NS
     faults: list[int]  # per FAULTS
     grpc: list[int]  # gRPC responses by grpc-status 0 to 16; the last: another one or none
+    connections: int  # relayed as they are, open or over
+    connection_bytes_in: int  # of those, from clients; counted as they move
+    connection_bytes_out: int
+    connection_ns: int  # how long those that ended lasted, together
 
 class EndpointMeter:
     slot: int
@@ -96,7 +100,7 @@ class Worker:
     def counters(self) -> tuple[int, ...]: ...
     def gauges(self) -> tuple[int, ...]: ...
     def blocks(self) -> list[Block]:
-        """Only label sets that saw a request."""
+        """Only label sets that saw a request or a relayed connection, or refused one."""
     def endpoints(self) -> list[EndpointMeter]:
         """Only slots in use."""
     def events(self) -> list[Event]:

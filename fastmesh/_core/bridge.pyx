@@ -6,7 +6,7 @@ Its typed contract is bridge.pyi.
 import socket
 import struct
 
-from libc.stdint cimport INT64_MAX, UINT32_MAX
+from libc.stdint cimport INT32_MAX, INT64_MAX, UINT32_MAX
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -34,8 +34,8 @@ from fastmesh._core.io.state cimport (
 from fastmesh._core.io.worker cimport worker_command, worker_free, worker_init, worker_run
 from fastmesh._core.routing.balancer cimport EndpointState
 from fastmesh._core.routing.snapshot cimport (
-    HTTP2_STREAMS_MAX, HTTP2_WINDOW_MAX, HTTP2_WINDOW_MIN, RETRY_GRPC_MASK, UPSTREAM_HTTP2, Backend, Endpoint, HeaderMatch,
-    Policy, Route, Snapshot, snapshot_free, snapshot_new, snapshot_seal, snapshot_text,
+    HTTP2_STREAMS_MAX, HTTP2_WINDOW_MAX, HTTP2_WINDOW_MIN, LISTENER_HTTP, LISTENER_TLS, RETRY_GRPC_MASK, UPSTREAM_HTTP2, Backend,
+    Endpoint, HeaderMatch, Listener, Policy, Route, Snapshot, snapshot_free, snapshot_new, snapshot_seal, snapshot_text,
 )
 from fastmesh._core.wire.headers cimport HEADERS_MAX
 
@@ -51,11 +51,13 @@ COUNTERS = (
     "connect_failures", "reuses", "upstream_closes", "upstream_evictions", "retries", "tunnels", "tunnel_bytes_in",
     "tunnel_bytes_out", "stale", "buffers_full", "slab_full", "events_dropped", "h2_sessions", "h2_upstream_sessions", "h2_streams",
     "h2_upstream_streams", "h2_resets_in", "h2_resets_out", "h2_goaways_in", "h2_goaways_out", "h2_refused",
-    "h2_glitches", "h2_floods", "h2_errors", "h2_ping_timeouts",
+    "h2_glitches", "h2_floods", "h2_errors", "h2_ping_timeouts", "tcp_connections", "tcp_bytes_in", "tcp_bytes_out",
+    "detected_http1", "detected_http2", "detected_tls", "detected_opaque", "detected_server_first", "detect_timeouts",
+    "early_dials",
 )
 GAUGES = (
     "downstream_connections", "upstream_connections", "upstream_idle", "exchanges", "pending", "tunnels", "conn_slab",
-    "buffers_small", "buffers_large", "snapshot_version", "turn_ns", "turn_max_ns", "h2_sessions", "h2_streams",
+    "buffers_small", "buffers_large", "snapshot_version", "turn_ns", "turn_max_ns", "h2_sessions", "h2_streams", "tcp_connections",
 )
 EVENTS = ("endpoint_out", "endpoint_ready", "accept_paused", "listener_failed", "drained")
 LOG_FIELDS = {
@@ -72,7 +74,8 @@ class Block:
     """One (listener, route) label set of one worker, copied at the moment of the call."""
 
     __slots__ = ("listener", "meter", "requests", "request_bytes", "response_bytes", "retries", "duration_sum_ns",
-                 "codes", "durations", "faults", "grpc")
+                 "codes", "durations", "faults", "grpc", "connections", "connection_bytes_in", "connection_bytes_out",
+                 "connection_ns")
 
 
 class EndpointMeter:
@@ -151,6 +154,20 @@ cdef int fill_policy(Snapshot* s, spec) except -1:
     p.http2_glitches = spec.http2_glitches
     p.http2_window = spec.http2_window
     p.grpc_timeout = spec.grpc_timeout
+    check_range("tcp_user_timeout_ns", spec.tcp_user_timeout_ns, 0, INT32_MAX * <u64>1000000)
+    p.tcp_idle_timeout_ns = spec.tcp_idle_timeout_ns
+    p.tcp_user_timeout_ms = spec.tcp_user_timeout_ns // 1000000
+    p.detect_timeout_ns = spec.detect_timeout_ns
+    return 0
+
+
+cdef int fill_listener(Snapshot* s, u32 index, spec) except -1:
+    cdef Listener* listener = &s.listeners[index]
+    check_range("protocol", spec.protocol, 0, LISTENER_TLS)
+    listener.name_off = put_text(s, spec.name)
+    listener.name_len = <u32>len(spec.name)
+    listener.protocol = spec.protocol
+    listener.special = spec.protocol != LISTENER_HTTP
     return 0
 
 
@@ -244,8 +261,8 @@ cdef int fill_backend(Snapshot* s, u32 index, spec, u32* endpoint) except -1:
 
 def _text_bytes(spec) -> int:
     """Bytes of text a snapshot needs, with room to align every address."""
-    total = len(spec.policy.via) + sum(len(name) for name in spec.listeners)
-    for route in spec.routes:
+    total = len(spec.policy.via) + sum(len(listener.name) for listener in spec.listeners)
+    for route in spec.routes + spec.tcp_routes:
         total += len(route.host) + len(route.path) + len(route.name)
         total += sum(len(match.name) + len(match.value) for match in route.headers)
     for backend in spec.backends:
@@ -258,20 +275,21 @@ cdef Snapshot* build(spec) except NULL:
     cdef Snapshot* s
     if len(spec.listeners) > LISTENERS_MAX:
         raise ValueError(f"{len(spec.listeners)} listeners: at most {LISTENERS_MAX}")
-    s = snapshot_new(<u32>len(spec.routes), <u32>len(spec.backends),
+    s = snapshot_new(<u32>len(spec.routes + spec.tcp_routes), <u32>len(spec.backends),
                      <u32>sum(len(backend.endpoints) for backend in spec.backends),
-                     <u32>sum(len(route.headers) for route in spec.routes), <u32>_text_bytes(spec))
+                     <u32>sum(len(route.headers) for route in spec.routes + spec.tcp_routes), <u32>_text_bytes(spec))
     if s == NULL:
         raise MemoryError
     try:
         s.version = spec.version
         fill_policy(s, spec.policy)
-        for index, name in enumerate(spec.listeners):
-            s.listener_off[index] = put_text(s, name)
-            s.listener_len[index] = <u32>len(name)
+        s.route_count = <u32>len(spec.routes)
+        s.tcp_count = <u32>len(spec.tcp_routes)
+        for index, listener in enumerate(spec.listeners):
+            fill_listener(s, index, listener)
         for index, backend in enumerate(spec.backends):
             fill_backend(s, index, backend, &endpoint)
-        for index, route in enumerate(spec.routes):
+        for index, route in enumerate(spec.routes + spec.tcp_routes):
             fill_route(s, index, route, &header)
         if snapshot_seal(s) != OK:
             raise MemoryError
@@ -575,12 +593,13 @@ cdef class Worker:
         return tuple(meter_read(&self.core.meters.gauges[i]) for i in range(<u32>GAUGE_MAX))
 
     def blocks(self):
-        """Only label sets that saw a request."""
+        """Only label sets that saw a request or a relayed connection, or refused one."""
         cdef u64 i
         found = []
         for i in range(atomic_load_u64(&self.core.meters.block_count)):
-            if meter_read(&self.core.meters.blocks[i].requests):
-                found.append(copy_block(&self.core.meters.blocks[i], i == 0))
+            block = copy_block(&self.core.meters.blocks[i], i == 0)
+            if block.requests or block.connections or any(block.faults):
+                found.append(block)
         return found
 
     def endpoints(self):
@@ -649,6 +668,10 @@ cdef copy_block(CoreBlock* core, bint other):
     block.durations = [meter_read(&core.durations[i]) for i in range(HISTOGRAM_BUCKETS)]
     block.faults = [meter_read(&core.faults[i]) for i in range(FAULT_COUNT)]
     block.grpc = [meter_read(&core.grpc[i]) for i in range(METER_GRPC)]
+    block.connections = meter_read(&core.connections)
+    block.connection_bytes_in = meter_read(&core.connection_bytes_in)
+    block.connection_bytes_out = meter_read(&core.connection_bytes_out)
+    block.connection_ns = meter_read(&core.connection_ns)
     return block
 
 

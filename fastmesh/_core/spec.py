@@ -76,6 +76,14 @@ class PolicySpec(NamedTuple):
     http2_glitches: int = 1000  # suspicious frames per connection; 0: no bound
     http2_window: int = 1048576  # a stream's receive window grows to this; 65535 to 1048576
     grpc_timeout: bool = True  # grpc-timeout is a deadline
+    tcp_idle_timeout_ns: int = 0  # a relayed connection without a byte either way; 0: none
+    tcp_user_timeout_ns: int = 0  # TCP_USER_TIMEOUT of a relayed connection, in whole ms; 0: the kernel's
+    detect_timeout_ns: int = 1_000_000_000  # first bytes that do not say what they are
+
+
+class ListenerSpec(NamedTuple):
+    name: bytes  # for the access log
+    protocol: int = 0  # 0 HTTP, 1 detected, 2 opaque, 3 TLS passed through
 
 
 class SnapshotSpec(NamedTuple):
@@ -83,7 +91,9 @@ class SnapshotSpec(NamedTuple):
     policy: PolicySpec
     routes: tuple[RouteSpec, ...]
     backends: tuple[BackendSpec, ...]
-    listeners: tuple[bytes, ...] = ()  # names by index, for the access log
+    listeners: tuple[ListenerSpec, ...] = ()  # by index
+    # Routes of relayed connections: host is the server name of a ClientHello, a header "alpn" a protocol it offers.
+    tcp_routes: tuple[RouteSpec, ...] = ()
 
 
 class LogTemplateSpec(NamedTuple):

@@ -68,10 +68,17 @@ class _Assembly:
         items = [item for item in self.reader.items["listeners"] if "name" in item.values and "address" in item.values]
         place = self.reader.places.get("listen")
         if not items or (place and place.source == ENVIRONMENT):
-            return config.listeners
+            return tuple(replace(listener, reception=config.reception) for listener in config.listeners)
         for index, item in enumerate(items):
             self.places[f"listeners[{index}]"] = item.place
-        return tuple(Listener(item.values["name"], item.values["address"]) for item in items)
+        return tuple(
+            Listener(
+                item.values["name"],
+                item.values["address"],
+                replace(config.reception, **_own(item, "reception", "listener_key")),
+            )
+            for item in items
+        )
 
     def _backends(self, config: Config) -> tuple[Backend, ...]:
         items = [item for item in self.reader.items["backends"] if "name" in item.values]
@@ -166,5 +173,8 @@ def _route(item: Item, exchange: Exchange) -> Route:
         given.get("methods", ()),
         given.get("headers", ()),
         given.get("listeners", ()),
+        given.get("tcp", False),
+        given.get("sni", ()),
+        given.get("alpn", ()),
         replace(exchange, **_own(item, "exchange", "route_key")),
     )

@@ -15,6 +15,8 @@ PATH_BYTES_MAX = 4096
 _PATH = r"/([A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"  # RFC 3986 3.3: slashes and pchar
 _VALUE = r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?"  # RFC 9110 5.5 without obs-text; fields arrive trimmed
 
+_PROTOCOL = r"[\x21-\x7e]{1,255}"
+
 _GRPC_NUMBERS = {name: number for number, name in enumerate(GRPC_STATUSES) if number}  # of failures
 _GRPC_EACH = f"a failure's number (1 to {len(GRPC_STATUSES) - 1}) or name ({', '.join(_GRPC_NUMBERS)})"
 
@@ -69,6 +71,38 @@ class Hosts(ListKind):
 
     def rule(self, key: Key) -> str:
         return f'must be a list of at most {ITEMS_MAX} hosts without port, such as "a.example" or "*.example"'
+
+
+class ServerNames(Hosts):
+    """Server names of TLS (RFC 6066 3), which are no numeric addresses."""
+
+    type = "list of server names"
+
+    def item(self, key: Key, text: str) -> str:
+        canonical = name_canonical(text.removeprefix("*."))
+        if not canonical:
+            raise ValueError(f'{text!r} must be a server name, such as "a.example" or "*.example"')
+        return f"*.{canonical}" if text.startswith("*.") else canonical
+
+    def rule(self, key: Key) -> str:
+        return f'must be a list of at most {ITEMS_MAX} server names, such as "a.example" or "*.example"'
+
+
+class Alpn(ListKind):
+    """Names of application protocols (RFC 7301 3.1), compared octet by octet."""
+
+    type = "list of protocols"
+
+    def item(self, key: Key, text: str) -> str:
+        if not re.fullmatch(_PROTOCOL, text):
+            raise ValueError(f'{text!r} must be a protocol of visible ASCII, such as "h2" or "http/1.1"')
+        return text
+
+    def rule(self, key: Key) -> str:
+        return f'must be a list of at most {ITEMS_MAX} protocols, such as "h2" or "http/1.1"'
+
+    def schema(self, key: Key) -> dict[str, Any]:
+        return {"type": "array", "items": {"type": "string", "pattern": f"^{_PROTOCOL}$"}, "maxItems": ITEMS_MAX}
 
 
 class Methods(ListKind):

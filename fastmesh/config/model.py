@@ -16,6 +16,7 @@ NS_PER_MS = 1_000_000
 AddressKind = Literal["inet", "inet6", "unix", "name"]
 BalancerName = Literal["p2c_ewma", "least_request", "round_robin", "random"]
 ProtocolName = Literal["auto", "http1", "http2"]
+ListenerProtocol = Literal["http", "detect", "opaque", "tls"]
 ForwardedName = Literal["none", "x-forwarded", "forwarded", "both"]
 PathKind = Literal["any", "exact", "prefix"]
 HeaderKind = Literal["present", "exact", "absent"]
@@ -25,6 +26,7 @@ HistogramDetail = Literal["full", "coarse", "off"]
 # The index of a word is its number in the core.
 BALANCERS: tuple[BalancerName, ...] = ("p2c_ewma", "least_request", "round_robin", "random")
 PROTOCOLS: tuple[ProtocolName, ...] = ("auto", "http1", "http2")
+LISTENER_PROTOCOLS: tuple[ListenerProtocol, ...] = ("http", "detect", "opaque", "tls")
 FORWARDED: tuple[ForwardedName, ...] = ("none", "x-forwarded", "forwarded", "both")
 PATH_KINDS: tuple[PathKind, ...] = ("any", "exact", "prefix")
 HEADER_KINDS: tuple[HeaderKind, ...] = ("present", "exact", "absent")
@@ -63,11 +65,19 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Reception:
+    """What holds for every listener that does not say otherwise; names as in ListenerSpec."""
+
+    protocol: ListenerProtocol = "http"
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """One address clients connect to. Its position in Config.listeners is its index in the core (0..31)."""
 
     name: str  # unique; label of its metrics
     address: Address
+    reception: Reception = Reception()  # settings of this listener, the global ones already filled in
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +158,20 @@ class Route:
     methods: tuple[str, ...] = ()  # empty: any
     headers: tuple[HeaderMatch, ...] = ()
     listeners: tuple[str, ...] = ()  # names; empty: every listener
+    tcp: bool = False  # of connections that are relayed as they are; sni and alpn say so too
+    sni: tuple[str, ...] = ()  # server names of TLS passed through: "a.example" or "*.example"; any of them
+    alpn: tuple[str, ...] = ()  # protocols that such a client offers; any of them
     exchange: Exchange = Exchange()  # settings of this route, the global ones already filled in
+
+    @property
+    def is_tcp(self) -> bool:
+        """Whether it is of relayed connections; else it is of requests."""
+        return self.tcp or bool(self.sni or self.alpn)
+
+    @property
+    def is_condition_free(self) -> bool:
+        """Whether it takes every request of its listeners: then also every connection that no other route takes."""
+        return not (self.hosts or self.path_kind != "any" or self.methods or self.headers or self.is_tcp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +196,9 @@ class Policy:
     http2_glitches: int = 1000  # suspicious frames before a client's connection is ended; 0: no bound
     http2_window: int = 1048576  # receive window that a stream grows to at most
     grpc_timeout: bool = True  # grpc-timeout is the exchange's deadline
+    tcp_idle_timeout_ns: int = 0  # a relayed connection without a byte either way; 0: none
+    tcp_user_timeout_ns: int = 0  # TCP_USER_TIMEOUT of a relayed connection, whole ms; 0: the kernel's
+    detect_timeout_ns: int = NS_PER_SECOND  # first bytes that do not say what they are are relayed after this
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +265,7 @@ class Config:
     admin: Address | None = Address("inet", "127.0.0.1", 4191)  # None: off
     routes: tuple[Route, ...] = ()
     backends: tuple[Backend, ...] = ()
+    reception: Reception = Reception()  # the defaults of listeners
     upstream: Upstream = Upstream()  # the defaults of backends
     exchange: Exchange = Exchange()  # the defaults of routes
     policy: Policy = Policy()

@@ -74,6 +74,11 @@ backend = "shop"
 ### `[[listeners]]`
 
 {listeners}
+A key that a listener does not say has the value of the setting with `listener_` before its name. A listener that is not
+for HTTP alone relays connections: each goes to the backend of the route that takes it, byte for byte. What takes every
+request (the route `default`) takes every connection that no other route does, so one variable more relays a database:
+`FASTMESH_UPSTREAM=127.0.0.1:3306 FASTMESH_LISTENER_PROTOCOL=detect fastmesh run`.
+
 `listen` is the short form of this list, and one file has one of the two. The first address of `listen` is the listener
 `default`, the second `default-2`, and so on. `FASTMESH_LISTEN` replaces the file's listeners.
 
@@ -93,6 +98,10 @@ replaces the endpoints of the file's backend `default`, whose other keys stay; w
 All conditions of a route must hold. Where several routes match, the more specific one is taken: an exact host before a
 longer suffix before a shorter one before none, then an exact path before a longer prefix before none, then a route with
 methods, then more headers, then the order in the file.
+
+A route with `tcp`, `sni` or `alpn` is of relayed connections, on listeners whose protocol is not `http`, and has no
+other condition but `listeners`. TLS is routed by the name and the protocols that its ClientHello has: an exact name
+before a longer suffix before none, then a route with `alpn`. Metrics of relayed connections are by route.
 
 The route `default` sends everything to a backend. It is there of itself when the file has no routes and there is a
 backend `default` or only one backend, and when `upstream` is set and no route of the file sends to `default` or is

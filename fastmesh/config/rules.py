@@ -189,6 +189,8 @@ def _routes(config: Config, reader: Reader, places: Places) -> Iterator[Problem]
                 yield _problem(item.at("listeners"), name, rule)
         if "path" in item.values and "path_prefix" in item.values:
             yield _problem(item.at("path_prefix"), item.values["path_prefix"], "must not stand beside path")
+        if route.is_tcp:
+            yield from _tcp_route(config, route, item)
         if "per_try_timeout" in item.values or "request_timeout" in item.values:
             low, high = route.exchange.per_try_timeout_ns, route.exchange.request_timeout_ns
             yield from _item_order(item, keys["per_try_timeout"], low, keys["request_timeout"], high)
@@ -199,6 +201,17 @@ def _routes(config: Config, reader: Reader, places: Places) -> Iterator[Problem]
         yield _problem(Place("routes", reader.file), None, "must be there to choose between several backends")
 
 
+def _tcp_route(config: Config, route: Route, item: Item) -> Iterator[Problem]:
+    """A relayed connection has no request, and comes in where more than HTTP is taken."""
+    for name in ("hosts", "path", "path_prefix", "methods", "headers"):
+        if name in item.values:
+            yield _problem(item.at(name), None, "must not stand in a route of relayed connections (tcp, sni, alpn)")
+    taking = [each.name for each in config.listeners if each.reception.protocol != "http"]
+    if not taking or (route.listeners and not set(route.listeners) & set(taking)):
+        rule = "must have a listener whose protocol is detect, opaque or tls; it would never be reached"
+        yield _problem(item.place, None, rule)
+
+
 def _conditions(route: Route) -> tuple[object, ...]:
-    sets = (route.hosts, route.methods, route.headers, route.listeners)
-    return (*map(frozenset, sets), route.path_kind, route.path)
+    sets = (route.hosts, route.methods, route.headers, route.listeners, route.sni, route.alpn)
+    return (*map(frozenset, sets), route.path_kind, route.path, route.is_tcp)

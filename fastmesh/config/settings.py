@@ -1,8 +1,8 @@
 """The table of settings: the one source of variables, file keys, bounds, messages, the JSON schema and documentation.
 
 A setting called `head_bytes` is the variable FASTMESH_HEAD_BYTES and the key `head_bytes` at the top of a file.
-Defaults are those of the structs in `model.py`. Some settings also stand in an item of `[[backends]]` or `[[routes]]`,
-for that item alone.
+Defaults are those of the structs in `model.py`. Some settings also stand in an item of `[[listeners]]`, `[[backends]]`
+or `[[routes]]`, for that item alone.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,27 @@ from typing import Any
 
 from fastmesh.config.addresses import AddressKind, AdminAddress, Endpoints, Listen
 from fastmesh.config.logs import LogFormat, LogWords
-from fastmesh.config.matching import GrpcStatuses, Headers, Hosts, Methods, Names, UrlPath, UrlPrefix
-from fastmesh.config.model import BALANCERS, FORWARDED, HISTOGRAM_DETAILS, NS_PER_SECOND, PROTOCOLS, Config
+from fastmesh.config.matching import (
+    Alpn,
+    GrpcStatuses,
+    Headers,
+    Hosts,
+    Methods,
+    Names,
+    ServerNames,
+    UrlPath,
+    UrlPrefix,
+)
+from fastmesh.config.model import (
+    BALANCERS,
+    FORWARDED,
+    HISTOGRAM_DETAILS,
+    LISTENER_PROTOCOLS,
+    NS_PER_SECOND,
+    PROTOCOLS,
+    Config,
+    Listener,
+)
 from fastmesh.config.users import USER_OR_NOBODY, USER_RULE
 from fastmesh.config.values import (
     FILE_PATH,
@@ -47,6 +66,7 @@ class Setting(Key):
     live: bool = True  # a reload applies it; False: taken at start only
     in_file: bool = True  # a file may say it
     empty: bool = False  # an empty variable is a value; elsewhere it counts as not set
+    listener_key: str = ""  # its key in an item of [[listeners]]
     backend_key: str = ""  # its key in an item of [[backends]]
     route_key: str = ""  # its key in an item of [[routes]]
 
@@ -58,6 +78,8 @@ class Setting(Key):
         """Its effective value."""
         if self.name == "upstream":
             return next((b.endpoints for b in config.backends if b.name == "default"), ())
+        if self.name == "listen":  # which says no more of them
+            return tuple(Listener(each.name, each.address) for each in config.listeners)
         value: Any = config
         for part in self.field.split("."):
             value = getattr(value, part)
@@ -176,6 +198,24 @@ def _http2() -> tuple[Setting, ...]:
     )  # fmt: skip
 
 
+def _tcp() -> tuple[Setting, ...]:
+    group = "TCP"
+    return (
+        Setting("listener_protocol", Choice(), "What a listener takes: HTTP alone, whatever comes (detect: HTTP is "
+                "routed, TLS goes by its server name, all else is relayed), any bytes (opaque), or TLS that is passed "
+                "through.", choices=LISTENER_PROTOCOLS, group=group, field="reception.protocol",
+                listener_key="protocol"),
+        Setting("detect_timeout", Duration(), "A client whose first bytes could still become a request line is relayed "
+                "after this; a silent client waits for nothing.", MS, HOUR, group=group,
+                field="policy.detect_timeout_ns"),
+        Setting("tcp_idle_timeout", Duration(), "How long a relayed connection may pass without a byte in either "
+                "direction.", MS, 7 * DAY, True, group=group, field="policy.tcp_idle_timeout_ns"),
+        Setting("tcp_user_timeout", Duration(), "How long what was sent on a relayed connection may stay "
+                "unacknowledged (TCP_USER_TIMEOUT); off: as the kernel likes.", MS, DAY, True, group=group,
+                field="policy.tcp_user_timeout_ns"),
+    )  # fmt: skip
+
+
 def _balancing() -> tuple[Setting, ...]:
     group = "Load balancing"
     return (
@@ -268,7 +308,7 @@ def _logs() -> tuple[Setting, ...]:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    *_addresses(), *_timeouts(), *_limits(), *_http2(), *_balancing(), *_headers(), *_workers(), *_logs()
+    *_addresses(), *_timeouts(), *_limits(), *_http2(), *_tcp(), *_balancing(), *_headers(), *_workers(), *_logs()
 )  # fmt: skip
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 BY_VARIABLE = {setting.variable: setting for setting in SETTINGS}
@@ -277,6 +317,7 @@ FILE_SETTINGS = tuple(setting for setting in SETTINGS if setting.in_file)
 LISTENER_KEYS = (
     Key("name", NAME, "Label of its metrics; routes may name it.", required=True),
     Key("address", AddressKind(0), "Address that clients connect to; port 0 takes a free one.", required=True),
+    *(setting.local(setting.listener_key) for setting in SETTINGS if setting.listener_key),
 )
 BACKEND_KEYS = (
     Key("name", NAME, "Label of its metrics; routes name it.", required=True),
@@ -292,7 +333,10 @@ ROUTE_KEYS = (
     Key("path_prefix", UrlPrefix(), "This path and all below it: `/a` takes `/a` and `/a/b`, not `/ab`."),
     Key("methods", Methods(), "Any of these methods."),
     Key("headers", Headers(), "Each of these fields has the text, is there (true) or is not there (false)."),
-    Key("listeners", Names(), "Only requests that came in on these listeners."),
+    Key("listeners", Names(), "Only what came in on these listeners."),
+    Key("tcp", Switch(), "Relayed connections instead of requests."),
+    Key("sni", ServerNames(), "Of those: TLS that asks for any of these server names, exactly or by suffix."),
+    Key("alpn", Alpn(), "Of those: TLS that offers any of these protocols."),
     *(setting.local(setting.route_key) for setting in SETTINGS if setting.route_key),
 )  # fmt: skip
 SECTIONS: dict[str, tuple[Key, ...]] = {

@@ -22,6 +22,9 @@ from fastmesh.config.values import Key
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 
 
+_CONDITIONS = ("hosts", "methods", "headers", "listeners", "tcp", "sni", "alpn")
+
+
 class Row(NamedTuple):
     """One setting as `fastmesh env` shows it."""
 
@@ -64,7 +67,8 @@ def tree(config: Config) -> dict[str, Any]:
     plain = {setting.name: _plain(setting, setting.of(config)) for setting in FILE_SETTINGS}
     del plain["listen"], plain["upstream"]  # the sections below say it
     plain["listeners"] = [
-        _item(LISTENER_KEYS, {"name": each.name, "address": each.address}) for each in config.listeners
+        _item(LISTENER_KEYS, {"name": each.name, "address": each.address} | _local("reception", "listener_key", each))
+        for each in config.listeners
     ]
     plain["backends"] = [
         _item(BACKEND_KEYS, {"name": each.name, "endpoints": each.endpoints} | _local("upstream", "backend_key", each))
@@ -93,7 +97,7 @@ def _local(part: str, item_key: str, owner: Any) -> dict[str, Any]:
 
 def _route(route: Any) -> dict[str, Any]:
     path_key = {"exact": "path", "prefix": "path_prefix"}.get(route.path_kind)
-    lists = {name: getattr(route, name) or None for name in ("hosts", "methods", "headers", "listeners")}
+    lists = {name: getattr(route, name) or None for name in _CONDITIONS}
     path = {path_key: route.path} if path_key else {}
     return {"name": route.name, "backend": route.backend} | lists | path | _local("exchange", "route_key", route)
 

@@ -51,7 +51,18 @@ class Totals:
     """Counters of one label set, added up over workers. Fields as in the bridge's Block."""
 
     __slots__ = (
-        "codes", "duration_sum_ns", "durations", "faults", "grpc", "request_bytes", "requests", "response_bytes",
+        "codes",
+        "connection_bytes_in",
+        "connection_bytes_out",
+        "connection_ns",
+        "connections",
+        "duration_sum_ns",
+        "durations",
+        "faults",
+        "grpc",
+        "request_bytes",
+        "requests",
+        "response_bytes",
         "retries",
     )  # fmt: skip
 
@@ -65,6 +76,10 @@ class Totals:
         self.durations = block.durations  # replaced, never changed in place
         self.faults = block.faults
         self.grpc = block.grpc
+        self.connections = block.connections
+        self.connection_bytes_in = block.connection_bytes_in
+        self.connection_bytes_out = block.connection_bytes_out
+        self.connection_ns = block.connection_ns
 
     def add(self, other: "Block | Totals", sign: int = 1) -> None:
         """Adds a block, or takes it away with sign -1."""
@@ -78,6 +93,15 @@ class Totals:
         self.durations = [a + sign * b for a, b in zip(self.durations, other.durations, strict=True)]
         self.faults = [a + sign * b for a, b in zip(self.faults, other.faults, strict=True)]
         self.grpc = [a + sign * b for a, b in zip(self.grpc, other.grpc, strict=True)]
+        self.connections += sign * other.connections
+        self.connection_bytes_in += sign * other.connection_bytes_in
+        self.connection_bytes_out += sign * other.connection_bytes_out
+        self.connection_ns += sign * other.connection_ns
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anything was counted."""
+        return bool(self.requests or self.connections or any(self.faults))
 
 
 class Counts(NamedTuple):
@@ -166,7 +190,7 @@ class Collector:
             text = _route_labels(labels, *key)
             if text in routes:
                 routes[text].add(total)
-            elif total.requests:
+            elif total.is_used:
                 routes[text] = total
         endpoints = self.endpoints(labels)
         return Sample(
@@ -205,12 +229,12 @@ class Renderer:
 
     def pieces(self, sample: Sample, own: Iterable[Family]) -> Iterator[str]:
         """The whole exposition in pieces of at most a few hundred lines; `own` are further families, put first."""
-        for family in (*own, *_route_families(sample, self._core.faults)):
+        for family in (*own, *_route_families(sample, self._core.faults), *_tcp_families(sample)):
             yield from render_family(family)
         yield from render_distributions(
             "fastmesh_request_duration_seconds",
             "Time from the whole request head to the end of the response.",
-            ((text, Distribution(t.durations, t.duration_sum_ns / 1e9)) for text, t in sample.routes.items()),
+            ((text, Distribution(t.durations, t.duration_sum_ns / 1e9)) for text, t in _requested(sample)),
             self._buckets,
         )
         for family in _backend_families(sample):
@@ -222,8 +246,33 @@ class Renderer:
             yield from render_family(family)
 
 
+def _requested(sample: Sample) -> list[tuple[str, Totals]]:
+    """Label sets that saw a request."""
+    return [(text, total) for text, total in sample.routes.items() if total.requests]
+
+
+def _tcp_families(sample: Sample) -> Iterator[Family]:
+    relayed = [(text, total) for text, total in sample.routes.items() if total.connections]
+    yield Family(
+        "fastmesh_tcp_connections_total", "counter", "Connections relayed as they are.",
+        ((text, t.connections) for text, t in relayed),
+    )  # fmt: skip
+    yield Family(
+        "fastmesh_tcp_received_bytes_total", "counter", "Bytes of relayed connections from clients.",
+        ((text, t.connection_bytes_in) for text, t in relayed),
+    )  # fmt: skip
+    yield Family(
+        "fastmesh_tcp_sent_bytes_total", "counter", "Bytes of relayed connections to clients.",
+        ((text, t.connection_bytes_out) for text, t in relayed),
+    )  # fmt: skip
+    yield Family(
+        "fastmesh_tcp_connection_seconds_total", "counter", "How long relayed connections that ended lasted, together.",
+        ((text, t.connection_ns / 1e9) for text, t in relayed),
+    )  # fmt: skip
+
+
 def _route_families(sample: Sample, faults: tuple[str, ...]) -> Iterator[Family]:
-    routes = sample.routes.items()
+    routes = _requested(sample)
     yield Family("fastmesh_requests_total", "counter", "Requests.", ((text, t.requests) for text, t in routes))
     yield Family(
         "fastmesh_responses_total", "counter", "Responses by status code, those made by the proxy included.",
@@ -241,10 +290,10 @@ def _route_families(sample: Sample, faults: tuple[str, ...]) -> Iterator[Family]
         ),
     )  # fmt: skip
     yield Family(
-        "fastmesh_proxy_errors_total", "counter", "Exchanges that the proxy ended itself, by cause.",
+        "fastmesh_proxy_errors_total", "counter", "Exchanges and connections that the proxy ended itself, by cause.",
         (
             (f'{text},cause="{cause}"', count)
-            for text, t in routes for cause, count in zip(faults, t.faults, strict=True) if count
+            for text, t in sample.routes.items() for cause, count in zip(faults, t.faults, strict=True) if count
         ),
     )  # fmt: skip
     yield Family(

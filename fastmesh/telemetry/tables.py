@@ -48,6 +48,16 @@ COUNTERS: dict[str, Meaning] = {
     "h2_floods": Meaning("fastmesh_http2_floods_total", "Connections ended for glitches, floods or rapid resets."),
     "h2_errors": Meaning("fastmesh_http2_protocol_errors_total", "Connections ended for a protocol error."),
     "h2_ping_timeouts": Meaning("fastmesh_http2_ping_timeouts_total", "Connections that left a keep-alive PING open."),
+    "tcp_connections": Meaning("fastmesh_worker_tcp_connections_total", "Connections relayed as they are."),
+    "tcp_bytes_in": Meaning("fastmesh_worker_tcp_received_bytes_total", "Bytes of relayed connections from clients."),
+    "tcp_bytes_out": Meaning("fastmesh_worker_tcp_sent_bytes_total", "Bytes of relayed connections to clients."),
+    "detected_http1": Meaning("fastmesh_detected_http1_total", "Connections whose first bytes were HTTP/1."),
+    "detected_http2": Meaning("fastmesh_detected_http2_total", "Connections whose first bytes were HTTP/2."),
+    "detected_tls": Meaning("fastmesh_detected_tls_total", "Connections whose first bytes were a whole ClientHello."),
+    "detected_opaque": Meaning("fastmesh_detected_opaque_total", "Connections whose first bytes were anything else."),
+    "detected_server_first": Meaning("fastmesh_detected_server_first_total", "Connections whose server spoke first."),
+    "detect_timeouts": Meaning("fastmesh_detect_timeouts_total", "Connections whose first bytes said nothing in time."),
+    "early_dials": Meaning("fastmesh_early_dials_total", "Upstream connections begun before the client had spoken."),
 }
 
 GAUGES: dict[str, Meaning] = {
@@ -65,6 +75,7 @@ GAUGES: dict[str, Meaning] = {
     "turn_max_ns": Meaning("fastmesh_loop_turn_max_seconds", "Longest loop turn so far.", 1e-9),
     "h2_sessions": Meaning("fastmesh_http2_open_connections", "Open HTTP/2 connections, both sides."),
     "h2_streams": Meaning("fastmesh_http2_open_streams", "Open HTTP/2 streams, both sides."),
+    "tcp_connections": Meaning("fastmesh_open_tcp_connections", "Connections that are relayed, or were dialled early."),
 }
 
 

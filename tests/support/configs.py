@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from fastmesh.config.addresses import AdminAddress, Endpoints, Listen
 from fastmesh.config.logs import LOG_FIELDS, LogFormat, LogWords
 from fastmesh.config.matching import METHODS, GrpcStatuses
-from fastmesh.config.model import GRPC_STATUSES, LOG_LEVELS, Address, Endpoint, HeaderMatch, Listener, Log
+from fastmesh.config.model import (
+    GRPC_STATUSES,
+    LISTENER_PROTOCOLS,
+    LOG_LEVELS,
+    Address,
+    Endpoint,
+    HeaderMatch,
+    Listener,
+    Log,
+)
 from fastmesh.config.settings import SETTINGS
 from fastmesh.config.values import NS, Choice, Duration, Integer, Key, Pattern, Pseudonym, Size, Switch
 
@@ -157,12 +166,21 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
     tree = {setting.name: setting.plain(settled[setting.name]) for setting in SETTINGS if setting.name in settled}
     listeners = draw(st.lists(st.tuples(NAMES, LISTEN_ADDRESSES), max_size=3, unique_by=lambda pair: pair[0]))
     if listeners and _apart([address for _, address in listeners]):
-        tree["listeners"] = [{"name": name, "address": address.text} for name, address in listeners]
+        protocols = st.fixed_dictionaries({}, optional={"protocol": st.sampled_from(LISTENER_PROTOCOLS)})
+        tree["listeners"] = [
+            {"name": name, "address": address.text} | draw(protocols) for name, address in listeners
+        ]
     names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
     tree["backends"] = [draw(_backends(name)) for name in names]
     on = [item["name"] for item in tree.get("listeners", [{"name": "default"}])]
     route_names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
     tree["routes"] = [draw(_routes(name, names, on, i)) for i, name in enumerate(route_names)]
+    whole = tree.get("listener_protocol", "http")
+    items = tree.get("listeners", [{"name": "default"}])
+    relaying = [item["name"] for item in items if item.get("protocol", whole) != "http"]
+    if relaying:
+        free = draw(st.lists(NAMES.filter(lambda name: name not in route_names), max_size=2, unique=True))
+        tree["routes"] += [draw(_tcp_routes(name, names, relaying, i)) for i, name in enumerate(free)]
     return tree
 
 
@@ -200,6 +218,19 @@ def _routes(draw: st.DrawFn, name: str, backends: list[str], listeners: list[str
     if draw(st.booleans()):
         route |= {"request_timeout": "10s", "per_try_timeout": draw(st.sampled_from(["1s", 0.5, "off"]))}
     return route
+
+
+@st.composite
+def _tcp_routes(draw: st.DrawFn, name: str, backends: list[str], listeners: list[str], index: int) -> dict[str, Any]:
+    route: dict[str, Any] = {"name": name, "backend": draw(st.sampled_from(backends)), "sni": [f"n{index}.example"]}
+    names = st.lists(HOST_NAMES | HOST_NAMES.map(lambda host: f"*.{host}"), max_size=3, unique=True)
+    route["sni"] += [each for each in draw(names) if each != route["sni"][0]]
+    optional = {
+        "tcp": st.just(True),
+        "alpn": st.lists(st.sampled_from(["h2", "http/1.1", "x"]), min_size=1, max_size=3, unique=True),
+        "listeners": st.lists(st.sampled_from(listeners), min_size=1, max_size=3, unique=True),
+    }
+    return route | draw(st.fixed_dictionaries({}, optional=optional))
 
 
 def header_matches() -> st.SearchStrategy[HeaderMatch]:

@@ -13,6 +13,7 @@ from fastmesh._core import bridge
 from fastmesh._core.spec import (
     BackendSpec,
     EndpointSpec,
+    ListenerSpec,
     LogTemplateSpec,
     PolicySpec,
     RouteSpec,
@@ -92,6 +93,7 @@ class Plan:
     route: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     host: str = ""  # the only host that has a route; empty: any
+    listener: dict[str, int] = field(default_factory=dict)
 
     def but(self, **changes: Any) -> "Plan":
         return dataclasses.replace(self, **changes)
@@ -119,7 +121,10 @@ class Plan:
             retry_grpc=self.route.get("retry_grpc", 0),
         )
         backend = BackendSpec(**{**_BACKEND, **self.backend, "endpoints": endpoints})
-        return SnapshotSpec(version, PolicySpec(**{**_POLICY, **self.policy}), (route,), (backend,), (b"main",))
+        policy = PolicySpec(**{**_POLICY, **self.policy})
+        listener = ListenerSpec(b"main", **self.listener)
+        tcp = (route._replace(host_kind=0, host=b"", name=b"tcp"),) if self.listener else ()
+        return SnapshotSpec(version, policy, (route,), (backend,), (listener,), tcp)
 
 
 @dataclass(frozen=True)

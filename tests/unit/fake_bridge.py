@@ -33,6 +33,7 @@ class Block:
         self.durations = [0] * len(HISTOGRAM_BOUNDS_NS)
         self.faults = [0] * len(FAULTS)
         self.grpc = [0] * 18
+        self.connections = self.connection_bytes_in = self.connection_bytes_out = self.connection_ns = 0
         vars(self).update(values)
 
 

@@ -231,3 +231,31 @@ def test_the_number_of_listeners_is_bounded(tmp_path: Path) -> None:
     assert in_file(tmp_path, backends=[A], listeners=listeners[:32]) == []
     found = in_file(tmp_path, backends=[A], listeners=listeners)
     assert found == [("listeners", "33", "must be at most 32 listeners")]
+
+
+TLS = {"name": "tls", "backend": "a", "sni": ["a.example"]}
+NOT_REACHED = "must have a listener whose protocol is detect, opaque or tls; it would never be reached"
+
+
+def test_a_route_of_connections_needs_a_listener_that_relays(tmp_path: Path) -> None:
+    assert in_file(tmp_path, backends=[A], routes=[TLS]) == [("routes[0]", "", NOT_REACHED)]
+    assert in_file(tmp_path, listener_protocol="tls", backends=[A], routes=[TLS]) == []
+    listeners = [
+        {"name": "web", "address": "127.0.0.1:1"},
+        {"name": "any", "address": "127.0.0.1:2", "protocol": "detect"},
+    ]
+    routes = [TLS | {"listeners": ["any"]}, TLS | {"name": "lost", "listeners": ["web"]}]
+    found = in_file(tmp_path, listeners=listeners, backends=[A], routes=routes)
+    assert found == [("routes[1]", "", NOT_REACHED)]
+
+
+def test_a_route_of_connections_has_no_condition_on_requests(tmp_path: Path) -> None:
+    route = TLS | {"hosts": ["a.example"], "path": "/", "methods": ["GET"], "headers": {"x": True}}
+    found = in_file(tmp_path, listener_protocol="detect", backends=[A], routes=[route])
+    rule = "must not stand in a route of relayed connections (tcp, sni, alpn)"
+    assert found == [(f"routes[0].{key}", "", rule) for key in ("hosts", "path", "methods", "headers")]
+
+
+def test_a_route_of_connections_is_no_twin_of_one_of_requests(tmp_path: Path) -> None:
+    routes = [{"name": "web", "backend": "a"}, {"name": "other", "backend": "a", "tcp": True}]
+    assert in_file(tmp_path, listener_protocol="detect", backends=[A], routes=routes) == []

@@ -18,11 +18,23 @@ from fastmesh.config.model import (
     HeaderMatch,
     Listener,
     Policy,
+    Reception,
     Route,
     Upstream,
     Workers,
 )
-from fastmesh.publish import METER_OTHER, OTHER, Exhausted, Publication, PublishError, StableIds, listener_keys
+from fastmesh.publish import (
+    HOST_ANY,
+    HOST_EXACT,
+    HOST_SUFFIX,
+    METER_OTHER,
+    OTHER,
+    Exhausted,
+    Publication,
+    PublishError,
+    StableIds,
+    listener_keys,
+)
 from tests.unit import fake_bridge
 
 CAPACITY = 6
@@ -128,7 +140,8 @@ def test_routes_become_one_spec_per_host(bridge: ModuleType) -> None:
     assert [tuple(match) for match in first.headers] == [(b"x-a", b"1", 1), (b"x-b", b"", 2)]
     assert first.meter == second.meter != rest.meter
     assert (rest.host_kind, rest.path_kind, rest.listener_mask) == (0, 0, 0)
-    assert spec.listeners == (b"one", b"two")
+    assert [listener.name for listener in spec.listeners] == [b"one", b"two"]
+    assert spec.tcp_routes == ()
 
 
 def test_slots_follow_backend_and_address(bridge: ModuleType) -> None:
@@ -228,3 +241,30 @@ def test_words_become_the_numbers_of_the_core(bridge: ModuleType) -> None:
     assert (backend.balancer, backend.protocol, backend.max_streams, backend.ping_interval_ns) == (3, 2, 7, 5)
     assert (policy.http2_streams, policy.http2_glitches, policy.http2_window) == (1, 0, 65535)
     assert not policy.grpc_timeout
+
+
+def test_routes_of_relayed_connections_are_apart(bridge: ModuleType) -> None:
+    routes = (
+        Route("names", "b", sni=("a.example", "*.b.example"), alpn=("h2", "x")),
+        Route("rest", "b", tcp=True, listeners=("web",)),
+        Route("http", "b", hosts=("a.example",)),
+        Route("all", "b"),
+    )
+    web = Listener("web", Address("inet", "127.0.0.1", 80), Reception("detect"))
+    spec = publish(Publication(config()), config(listeners=(web,), routes=routes), {"b": {}})
+    assert [route.name for route in spec.routes] == [b"http", b"all"]
+    found = [(each.name, each.host_kind, each.host, each.headers, each.listener_mask) for each in spec.tcp_routes]
+    assert found == [
+        (b"names", HOST_EXACT, b"a.example", ((b"alpn", b"h2", 1),), 0),
+        (b"names", HOST_EXACT, b"a.example", ((b"alpn", b"x", 1),), 0),
+        (b"names", HOST_SUFFIX, b".b.example", ((b"alpn", b"h2", 1),), 0),
+        (b"names", HOST_SUFFIX, b".b.example", ((b"alpn", b"x", 1),), 0),
+        (b"rest", HOST_ANY, b"", (), 1),
+        (b"all", HOST_ANY, b"", (), 0),
+    ]
+    assert [listener.protocol for listener in spec.listeners] == [1]
+
+
+def test_where_all_is_http_nothing_is_relayed(bridge: ModuleType) -> None:
+    spec = publish(Publication(config()), config(routes=(Route("all", "b"),)), {"b": {}})
+    assert spec.tcp_routes == ()

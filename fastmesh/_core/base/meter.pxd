@@ -44,6 +44,16 @@ cdef enum Counter:
     COUNT_H2_FLOODS             # connections ended because of glitches, floods or rapid resets
     COUNT_H2_ERRORS             # connections ended for a protocol error
     COUNT_H2_PING_TIMEOUTS      # upstream connections ended because a PING was not answered
+    COUNT_TCP                   # connections relayed as they are
+    COUNT_TCP_BYTES_IN          # of those, from the client
+    COUNT_TCP_BYTES_OUT
+    COUNT_DETECTED_HTTP1        # what the first bytes of a connection said
+    COUNT_DETECTED_HTTP2
+    COUNT_DETECTED_TLS
+    COUNT_DETECTED_OPAQUE
+    COUNT_DETECTED_SERVER       # the server spoke before the client had said what it is
+    COUNT_DETECT_TIMEOUTS       # relayed because a client's first bytes said nothing for too long
+    COUNT_EARLY_DIALS           # connections begun before the client had said anything
     COUNT_MAX
 
 cdef enum Gauge:
@@ -61,6 +71,7 @@ cdef enum Gauge:
     GAUGE_TURN_MAX_NS           # longest turn so far
     GAUGE_SESSIONS              # open HTTP/2 connections, both sides
     GAUGE_STREAMS               # open HTTP/2 streams, both sides
+    GAUGE_TCP                   # connections relayed as they are
     GAUGE_MAX
 
 ctypedef struct Block:
@@ -75,6 +86,10 @@ ctypedef struct Block:
     u64 codes[METER_CODES]
     u64 durations[HISTOGRAM_BUCKETS]
     u64 grpc[METER_GRPC]        # responses by grpc-status
+    u64 connections             # relayed as they are
+    u64 connection_bytes_in     # of those, from clients; counted as they move
+    u64 connection_bytes_out
+    u64 connection_ns           # how long those that ended lasted, together
 
 ctypedef struct EndpointMeter:
     u64 requests                # this and the next: every exchange adds to both, so they share a cache line

@@ -70,6 +70,7 @@ cdef extern from "sys.h" nogil:
     long sys_connect_error(int fd) noexcept
     long sys_nodelay(int fd) noexcept
     void sys_keepalive(int fd) noexcept
+    void sys_user_timeout(int fd, unsigned int ms) noexcept
     long sys_reset_on_close(int fd) noexcept
     long sys_shutdown(int fd, int how) noexcept
     long sys_close(int fd) noexcept

@@ -136,6 +136,10 @@ static inline void sys_keepalive(int fd) {
     sys_set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 15);
     sys_set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 4);
 }
+/* A peer that acknowledges nothing for so long is given up; 0: as long as the kernel likes. Not for Unix sockets. */
+static inline void sys_user_timeout(int fd, unsigned ms) {
+    if (ms) sys_set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)ms);
+}
 /* Closing from now on sends RST: the peer must not take a cut message for a whole one. */
 static inline long sys_reset_on_close(int fd) {
     struct linger l;

@@ -51,6 +51,7 @@ ctypedef struct LogTemplate:
 
 # Keeps what the line needs of the request head, which is in w.head with its bytes at `data`.
 cdef void access_log_begin(Worker* w, Exchange* x, const u8* data) noexcept nogil
+# Of a relayed connection the version is TCP or TLS and the host the server name it asks for; it has no other request text.
 cdef void access_log_end(Worker* w, Exchange* x, const Conn* down) noexcept nogil
 # For a request that never became an exchange. grpc_status: and one; 0: none.
 cdef void access_log_refused(Worker* w, const Conn* down, u16 status, u16 grpc_status, u32 fault, u32 head_bytes,

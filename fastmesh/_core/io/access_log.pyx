@@ -7,7 +7,7 @@ from fastmesh._core.base.text cimport (
 )
 from fastmesh._core.ffi.atomic cimport atomic_load_ptr
 from fastmesh._core.io.fault cimport fault_row
-from fastmesh._core.io.state cimport EX_HTTP2, LISTENERS_MAX
+from fastmesh._core.io.state cimport EX_HTTP2, EX_TCP, EX_TLS, LISTENERS_MAX, OFFERED_BYTES
 from fastmesh._core.routing.balancer cimport PICK_NONE
 from fastmesh._core.routing.snapshot cimport ROUTE_NONE, Endpoint, Snapshot
 from fastmesh._core.wire.headers cimport FIELD_REFERER, FIELD_USER_AGENT, Field
@@ -95,6 +95,20 @@ cdef void access_log_begin(Worker* w, Exchange* x, const u8* data) noexcept nogi
             keep_field(&x.log, head, data, 0, template.blob + part.off, part.n)
 
 
+# What the line needs is kept for the moment it is written: a connection may last for days, and a buffer with it.
+cdef void keep_tcp(Worker* w, Exchange* x) noexcept nogil:
+    cdef const LogTemplate* template = <const LogTemplate*>atomic_load_ptr(&w.log_template)
+    cdef u32 i
+    if w.log == NULL or template == NULL or buf_take(&w.pools, &x.log, BUFFER_SMALL) != OK:
+        return
+    buf_append(&x.log, <const u8*>&template, sizeof(void*))
+    for i in range(template.count):
+        if template.parts[i].field == LOG_VERSION:
+            keep(&x.log, <const u8*>"TLS" if x.flags & EX_TLS else <const u8*>"TCP", 3, 3)
+        elif template.parts[i].field >= LOG_REQUEST:
+            keep(&x.log, x.offered, x.offered_len if template.parts[i].field == LOG_HOST else 0, OFFERED_BYTES)
+
+
 cdef void put_kept(Text* t, Line* line, u8 escape) noexcept nogil:
     cdef u16 n = 0
     cdef const u8* at
@@ -114,10 +128,10 @@ cdef void put_name(Worker* w, Text* t, const Line* line, u8 field, u8 escape) no
     cdef const Snapshot* s = w.snap
     cdef const Endpoint* endpoint
     cdef u32 start = t.n
-    if field == LOG_ROUTE and line.route < s.route_count:
+    if field == LOG_ROUTE and line.route < s.route_count + s.tcp_count:
         text_quoted(t, s.blob + s.routes[line.route].name_off, s.routes[line.route].name_len, escape)
     elif field == LOG_LISTENER and line.down.listener < LISTENERS_MAX:
-        text_quoted(t, s.blob + s.listener_off[line.down.listener], s.listener_len[line.down.listener], escape)
+        text_quoted(t, s.blob + s.listeners[line.down.listener].name_off, s.listeners[line.down.listener].name_len, escape)
     elif field == LOG_UPSTREAM_ADDR and line.slot < w.slot_high and w.waiting[line.slot].backend != PICK_NONE:
         endpoint = &s.endpoints[w.waiting[line.slot].endpoint]
         if endpoint.slot_gen == line.slot_gen:
@@ -191,6 +205,8 @@ cdef void write_line(Worker* w, Line* line) noexcept nogil:
 
 cdef void access_log_end(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
     cdef Line line
+    if x.flags & EX_TCP:
+        keep_tcp(w, x)
     line.down = down
     line.kept = &x.log if x.log.data != NULL else NULL
     line.kept_off = 0

@@ -19,7 +19,7 @@ from fastmesh._core.io.fault cimport FAULT_CONNECTION_LIMIT, FAULT_HEADER_TIMEOU
 from fastmesh._core.io.http2 cimport http2_begin, http2_drain
 from fastmesh._core.io.request cimport request_begin
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_DOWN, CONN_LISTENER, CONN_READABLE, CONN_SESSION, CONN_WRITABLE, DOWN_HEAD, DOWN_IDLE, DRIVE_STEPS, EVENT_ACCEPT_PAUSED,
+    CONN_BROKEN, CONN_DOWN, CONN_LISTENER, CONN_READABLE, CONN_SESSION, CONN_WRITABLE, DOWN_HEAD, DOWN_IDLE, DOWN_SNIFF, DRIVE_STEPS, EVENT_ACCEPT_PAUSED,
     EVENT_LISTENER_FAILED, LISTENERS_MAX, STATE_NONE,
 )
 from fastmesh._core.io.upstream cimport upstream_event
@@ -115,7 +115,18 @@ cdef void client_accepted(Worker* w, Conn* listener, i32 fd, const sockaddr* sa)
         meters_count(&w.meters, COUNT_REFUSED, 1)
         # Nothing was read yet and the answer fits any socket: what epoll would say is known.
         c.flags |= CONN_WRITABLE | CONN_READABLE
-        client_refuse(w, c, FAULT_CONNECTION_LIMIT)
+        if w.snap.listeners[c.listener].special:
+            client_close(w, c, 1)
+        else:
+            client_refuse(w, c, FAULT_CONNECTION_LIMIT)
+        return
+    if w.snap.listeners[c.listener].special:
+        # Looked at in this turn: what the client sent with its handshake spares the dialling.
+        c.state = DOWN_SNIFF
+        c.flags |= CONN_WRITABLE | CONN_READABLE
+        conn_defer(w, c)
+        if w.draining:
+            conn_deadline(w, c, w.now_ns + DRAIN_GRACE_NS)
         return
     conn_deadline(w, c, w.now_ns + (DRAIN_GRACE_NS if w.draining else w.snap.policy.header_timeout_ns))
 
@@ -222,7 +233,7 @@ cdef void downstream_drain(Worker* w) noexcept nogil:
         c = <Conn*>slab_live(&w.conns, i)
         if c != NULL and c.kind == CONN_DOWN and c.state == CONN_SESSION:
             http2_drain(w, c)
-        if c == NULL or c.kind != CONN_DOWN or c.state != DOWN_IDLE or buf_len(&c.inb) > 0:
+        if c == NULL or c.kind != CONN_DOWN or buf_len(&c.inb) > 0 or (c.state != DOWN_IDLE and c.state != DOWN_SNIFF):
             continue
         if c.served == 0:
             conn_deadline(w, c, w.now_ns + DRAIN_GRACE_NS)

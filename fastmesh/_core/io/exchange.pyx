@@ -1,13 +1,15 @@
 from fastmesh._core.base.types cimport i64, u32
 from fastmesh._core.io.connection cimport conn_deadline, conn_get
+from fastmesh._core.io.detect cimport detect_drive, detect_ready, detect_timer
 from fastmesh._core.io.fault cimport (
     FAULT_CLIENT_TIMEOUT, FAULT_OVERLOAD, FAULT_PER_TRY_TIMEOUT, FAULT_REQUEST_TIMEOUT, FAULT_STREAM_TIMEOUT,
 )
 from fastmesh._core.io.finish cimport exchange_abort, exchange_fail
 from fastmesh._core.io.pipe cimport pipe_over
-from fastmesh._core.io.request cimport request_body, request_send
+from fastmesh._core.io.relay cimport relay_connecting, relay_drive, relay_timer
+from fastmesh._core.io.request cimport request_body, request_connecting, request_send
 from fastmesh._core.io.response cimport response_body, response_head
-from fastmesh._core.io.state cimport EX_STARVED, PHASE_BODY, PHASE_CONNECT, PHASE_RESPONSE, PHASE_TUNNEL
+from fastmesh._core.io.state cimport EX_EARLY, EX_STARVED, EX_TCP, PHASE_BODY, PHASE_CONNECT, PHASE_RESPONSE, PHASE_TUNNEL
 from fastmesh._core.io.tunnel cimport tunnel_drive
 
 cdef enum:
@@ -18,6 +20,8 @@ cdef void exchange_drive(Worker* w, Exchange* x) noexcept nogil:
     cdef Conn* down = conn_get(w, x.down)
     cdef Conn* up = conn_get(w, x.up)
     if up == NULL:
+        if x.flags & EX_EARLY:
+            detect_ready(w, down)
         return
     if x.phase == PHASE_CONNECT and up.id:
         # Its head found no room.
@@ -33,13 +37,25 @@ cdef void exchange_drive(Worker* w, Exchange* x) noexcept nogil:
     if x.phase == PHASE_BODY and not response_body(w, x, down, up):
         return
     if x.phase == PHASE_TUNNEL:
-        tunnel_drive(w, x, down, up)
+        if x.flags & EX_TCP:
+            relay_drive(w, x, down, up)
+        else:
+            tunnel_drive(w, x, down, up)
     elif x.phase == PHASE_BODY or x.phase == PHASE_RESPONSE:
         if not request_body(w, x, down, up):
             return
         # An early answer waits for the end of its request.
         if x.phase == PHASE_BODY and pipe_over(&x.request) and pipe_over(&x.response):
             response_body(w, x, down, up)
+    elif x.flags & EX_EARLY:
+        detect_drive(w, x, down, up)
+
+
+cdef void exchange_connecting(Worker* w, Exchange* x, Conn* up, bint timed_out) noexcept nogil:
+    if x.flags & EX_TCP:
+        relay_connecting(w, x, up, timed_out)
+    else:
+        request_connecting(w, x, up, timed_out)
 
 
 cdef void exchange_down_event(Worker* w, Exchange* x, bint gone) noexcept nogil:
@@ -69,6 +85,12 @@ cdef void tunnel_timer(Worker* w, Exchange* x, i64 stream) noexcept nogil:
 cdef void exchange_down_timer(Worker* w, Exchange* x) noexcept nogil:
     cdef i64 stream = w.snap.policy.stream_timeout_ns
     cdef i64 at = x.active_ns + stream if stream else 0
+    if x.flags & EX_EARLY:
+        detect_timer(w, conn_get(w, x.down))
+        return
+    if x.flags & EX_TCP and x.phase == PHASE_TUNNEL:
+        relay_timer(w, x)
+        return
     if x.phase == PHASE_TUNNEL:
         tunnel_timer(w, x, stream)
         return

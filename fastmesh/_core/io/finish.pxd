@@ -22,6 +22,13 @@ cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil
 cdef void exchange_abort(Worker* w, Exchange* x) noexcept nogil
 # A tunnel is over; reset: it broke.
 cdef void exchange_end_tunnel(Worker* w, Exchange* x, Conn* down, Conn* up, bint reset) noexcept nogil
+# A relayed connection is over, or could not be made; reset: neither side may take it for a proper end.
+cdef void exchange_end_relay(Worker* w, Exchange* x, bint reset) noexcept nogil
+# The client speaks something else than was dialled for. pool: the connection can be of use to the next request, even one that is
+# still being made (relay_orphan). Nothing is counted.
+cdef void exchange_forget_relay(Worker* w, Exchange* x, bint pool) noexcept nogil
+# Bytes that moved since the last call.
+cdef void exchange_count_relay(Worker* w, Exchange* x) noexcept nogil
 # Answers OPTIONS and TRACE whose Max-Forwards is used up.
 cdef void exchange_last_hop(Worker* w, Exchange* x, Conn* down) noexcept nogil
 # Begins the request's pipe, at first or anew.

@@ -1,7 +1,7 @@
 from fastmesh._core.base.buffer cimport buf_consume, buf_give
 from fastmesh._core.base.histogram cimport histogram_bucket
 from fastmesh._core.base.meter cimport (
-    COUNT_CLIENT_ABORTS, COUNT_TUNNEL_BYTES_IN, COUNT_TUNNEL_BYTES_OUT, METER_GRPC, Block, meters_count,
+    COUNT_CLIENT_ABORTS, COUNT_TCP_BYTES_IN, COUNT_TCP_BYTES_OUT, COUNT_TUNNEL_BYTES_IN, COUNT_TUNNEL_BYTES_OUT, METER_GRPC, Block, meters_count,
 )
 from fastmesh._core.base.slab cimport slab_give, slab_handle
 from fastmesh._core.base.text cimport Text, text_init, text_str, text_u64
@@ -14,16 +14,16 @@ from fastmesh._core.io.client cimport (
 )
 from fastmesh._core.io.connection cimport conn_deadline, conn_get
 from fastmesh._core.io.fault cimport (
-    FAULT_CLIENT_CLOSED, FAULT_CONNECT, FAULT_LOCAL, FAULT_NO_ENDPOINT, FAULT_UPSTREAM_RESPONSE, fault_row,
+    FAULT_CLIENT_CLOSED, FAULT_CONNECT, FAULT_LOCAL, FAULT_NO_ENDPOINT, FAULT_NO_ROUTE, FAULT_UPSTREAM_RESPONSE, fault_row,
 )
 from fastmesh._core.io.pipe cimport PUMP_DONE, pipe_over, pipe_pump
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_FLYING, EX_GRPC, EX_HEAD_ONLY, EX_HTTP10, EX_REPLAY,
-    EX_STARVED, EX_UP_KEEP, PHASE_PENDING, PHASE_TUNNEL, STREAM_BAD, Waiting,
+    CONN_BROKEN, DOWN_SNIFF, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_EARLY, EX_FLYING, EX_GRPC, EX_HEAD_ONLY, EX_HTTP10,
+    EX_REPLAY, EX_STARVED, EX_TCP, EX_UP_KEEP, PHASE_PENDING, PHASE_TUNNEL, SNIFF_FAILED, STREAM_BAD, UP_BUSY, Waiting,
 )
 from fastmesh._core.io.upstream cimport upstream_backend, upstream_close, upstream_give
 from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE, balancer_count, balancer_end
-from fastmesh._core.routing.snapshot cimport Backend
+from fastmesh._core.routing.snapshot cimport UPSTREAM_HTTP2, Backend
 
 cdef enum:
     STARVED_NS = 10000000
@@ -95,6 +95,74 @@ cdef void exchange_end(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
     buf_give(&w.pools, &x.log)
     w.exchange_count -= 1
     slab_give(&w.exchanges, x)
+
+
+cdef void exchange_count_relay(Worker* w, Exchange* x) noexcept nogil:
+    cdef u64 received = x.request.moved_bytes - x.request_bytes
+    cdef u64 sent = x.response.moved_bytes - x.response_bytes
+    x.request_bytes += received
+    x.response_bytes += sent
+    meter_add(&x.block.connection_bytes_in, received)
+    meter_add(&x.block.connection_bytes_out, sent)
+    meters_count(&w.meters, COUNT_TCP_BYTES_IN, received)
+    meters_count(&w.meters, COUNT_TCP_BYTES_OUT, sent)
+
+
+# Gives the exchange of a TCP connection back, and its place in a queue.
+cdef void relay_drop(Worker* w, Exchange* x) noexcept nogil:
+    if x.phase == PHASE_PENDING:
+        exchange_unqueue(w, x)
+    exchange_uncount(w, x, 1)
+    w.relay_count -= 1
+    slab_give(&w.exchanges, x)
+
+
+cdef void exchange_end_relay(Worker* w, Exchange* x, bint reset) noexcept nogil:
+    cdef Conn* down = conn_get(w, x.down)
+    cdef Conn* up = conn_get(w, x.up)
+    cdef i64 duration = w.now_ns - x.start_ns
+    exchange_count_relay(w, x)
+    meter_add(&x.block.connection_ns, <u64>duration if duration > 0 else 0)
+    if x.retries:
+        meter_add(&x.block.retries, x.retries)
+    if x.fault:
+        meter_add(&x.block.faults[x.fault], 1)
+    if w.snap.policy.access_log:
+        access_log_end(w, x, down)
+    relay_drop(w, x)
+    if up != NULL:
+        up.exchange = 0
+        upstream_close(w, up, reset)
+    client_close(w, down, reset)
+
+
+cdef void exchange_forget_relay(Worker* w, Exchange* x, bint pool) noexcept nogil:
+    cdef Conn* down = conn_get(w, x.down)
+    cdef Conn* up = conn_get(w, x.up)
+    cdef u32 backend = upstream_backend(w, x.slot, x.slot_gen) if up != NULL else PICK_NONE
+    down.exchange = 0
+    relay_drop(w, x)
+    if up == NULL:
+        return
+    up.exchange = 0
+    if not pool or backend == PICK_NONE or w.snap.backends[backend].protocol == UPSTREAM_HTTP2:
+        upstream_close(w, up, 0)
+    elif up.state == UP_BUSY:
+        upstream_give(w, up)
+
+
+# What was dialled early cannot be reached: the client may still say that it speaks HTTP, and then hear why. If not, or not soon,
+# it sees what it would have seen at the server.
+cdef void relay_fail(Worker* w, Exchange* x) noexcept nogil:
+    cdef Conn* down = conn_get(w, x.down)
+    cdef i64 ns
+    if not x.flags & EX_EARLY or down.state != DOWN_SNIFF:
+        exchange_end_relay(w, x, 1)
+        return
+    ns = w.snap.policy.header_timeout_ns if x.fault == FAULT_NO_ROUTE else w.snap.policy.detect_timeout_ns
+    exchange_forget_relay(w, x, 0)
+    down.sniffed |= SNIFF_FAILED
+    conn_deadline(w, down, w.now_ns + ns)
 
 
 cdef void flight_publish(Worker* w, u32 slot) noexcept nogil:
@@ -254,6 +322,9 @@ cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil:
     cdef Text text
     cdef bint keep, whole
     x.fault = fault
+    if x.flags & EX_TCP:
+        relay_fail(w, x)
+        return
     text_init(&text, space, 256)
     fault_text(w, x, fault, &text)
     drop_upstream(w, x)
@@ -291,6 +362,9 @@ cdef void exchange_abort(Worker* w, Exchange* x) noexcept nogil:
     cdef Conn* down = conn_get(w, x.down)
     x.fault = FAULT_CLIENT_CLOSED
     meters_count(&w.meters, COUNT_CLIENT_ABORTS, 1)
+    if x.flags & EX_TCP:
+        exchange_end_relay(w, x, 1)
+        return
     if not x.status:
         x.status = fault_row(FAULT_CLIENT_CLOSED).status
     if x.flags & EX_GRPC and not x.response.grpc:
@@ -323,6 +397,9 @@ cdef void exchange_cut_request(Worker* w, Exchange* x, Conn* down, Conn* up) noe
 
 
 cdef void exchange_end_tunnel(Worker* w, Exchange* x, Conn* down, Conn* up, bint reset) noexcept nogil:
+    if x.flags & EX_TCP:
+        exchange_end_relay(w, x, reset)
+        return
     exchange_end(w, x, down)
     up.exchange = 0
     upstream_close(w, up, reset)

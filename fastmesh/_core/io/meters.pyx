@@ -1,6 +1,6 @@
 from fastmesh._core.base.meter cimport (
     GAUGE_BUFFERS_LARGE, GAUGE_BUFFERS_SMALL, GAUGE_CONN_SLAB, GAUGE_DOWNSTREAM, GAUGE_EXCHANGES, GAUGE_PENDING,
-    GAUGE_SESSIONS, GAUGE_SNAPSHOT, GAUGE_STREAMS, GAUGE_TUNNELS, GAUGE_UPSTREAM, GAUGE_UPSTREAM_IDLE, METER_NONE, meters_gauge,
+    GAUGE_SESSIONS, GAUGE_SNAPSHOT, GAUGE_STREAMS, GAUGE_TCP, GAUGE_TUNNELS, GAUGE_UPSTREAM, GAUGE_UPSTREAM_IDLE, METER_NONE, meters_gauge,
 )
 from fastmesh._core.base.types cimport u64
 from fastmesh._core.ffi.atomic cimport atomic_store_u64
@@ -34,6 +34,7 @@ cdef void meters_publish(Worker* w) noexcept nogil:
     meters_gauge(&w.meters, GAUGE_EXCHANGES, w.exchange_count)
     meters_gauge(&w.meters, GAUGE_PENDING, w.pending_count)
     meters_gauge(&w.meters, GAUGE_TUNNELS, w.tunnel_count)
+    meters_gauge(&w.meters, GAUGE_TCP, w.relay_count)
     meters_gauge(&w.meters, GAUGE_SESSIONS, w.sessions.takes - w.sessions.gives)
     meters_gauge(&w.meters, GAUGE_STREAMS, w.stream_count)
     meters_gauge(&w.meters, GAUGE_CONN_SLAB, w.conns.takes - w.conns.gives)

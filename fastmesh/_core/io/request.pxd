@@ -6,6 +6,8 @@ from fastmesh._core.io.state cimport Conn, Exchange, Worker
 
 # Begins an exchange with the head just parsed into w.head from down.inb.
 cdef void request_begin(Worker* w, Conn* down) noexcept nogil
+# Chooses an endpoint and a connection to it, until one takes the request, it waits for one, or none is left.
+cdef void request_connect(Worker* w, Exchange* x, Conn* down) noexcept nogil
 # Forwards more of the body. False: the exchange has ended.
 cdef bint request_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil
 # An event (or the timeout) of a connection that is being made.

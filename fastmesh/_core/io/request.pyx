@@ -28,11 +28,12 @@ from fastmesh._core.io.session cimport session_of, session_wait
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, DOWN_BUSY, EVENT_ENDPOINT_OUT, EVENT_ENDPOINT_READY,
     EX_COUNTED, EX_DOWN_KEEP, EX_EXTENDED, EX_FRESH, EX_GRPC, EX_HEAD_ONLY, EX_HTTP1, EX_HTTP10, EX_HTTP2,
-    EX_IDEMPOTENT, EX_NEVER, EX_REPLAY, EX_RESPONDED, EX_RETRIED, EX_SIZED, EX_UPGRADE, FRAMING_STREAM, OFFERED_BYTES,
+    EX_IDEMPOTENT, EX_NEVER, EX_REPLAY, EX_RESPONDED, EX_RETRIED, EX_SIZED, EX_TCP, EX_UPGRADE, FRAMING_STREAM, OFFERED_BYTES,
     PHASE_CONNECT, PHASE_PENDING, PHASE_RESPONSE, PHASE_ROUTE, SESSION_CONNECT, SESSION_SETTINGS, STREAM_GRPC,
     STREAM_NEVER, STREAM_UNDONE, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_flush
+from fastmesh._core.io.tcp cimport tcp_route
 from fastmesh._core.io.tunnel cimport tunnel_asked, tunnel_extends
 from fastmesh._core.io.upstream cimport (
     upstream_backend, upstream_close, upstream_connected, upstream_event, upstream_freed, upstream_has_room,
@@ -215,15 +216,23 @@ cdef inline void request_assign(Worker* w, Exchange* x, u32 picked) noexcept nog
     meter_add(&w.meters.endpoints[x.slot].requests, 1)
 
 
-# Chooses an endpoint and a connection to it, until one takes the request, it waits for one, or none is left.
+# Against another snapshot than before.
+cdef bint request_reroute(Worker* w, Exchange* x, Conn* down) noexcept nogil:
+    if x.flags & EX_TCP:
+        return tcp_route(w, x, down)
+    if not request_route(w, x, down):
+        return 0
+    request_arm(w, x, down)
+    return 1
+
+
 cdef void request_connect(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     cdef u32 picked
     while True:
         if x.version != w.snap.version:
-            if not request_route(w, x, down):
+            if not request_reroute(w, x, down):
                 exchange_fail(w, x, FAULT_NO_ROUTE)
                 return
-            request_arm(w, x, down)
         picked = balancer_pick(&w.balancer, w.snap, x.backend, x.endpoint, w.now_ns)
         if picked == PICK_NONE:
             exchange_fail(w, x, FAULT_NO_ENDPOINT)
@@ -235,7 +244,9 @@ cdef void request_connect(Worker* w, Exchange* x, Conn* down) noexcept nogil:
 
 cdef inline bint speaks_http2(Worker* w, const Exchange* x) noexcept nogil:
     cdef u8 protocol = w.snap.backends[x.backend].protocol
-    return protocol == UPSTREAM_HTTP2 or (protocol == UPSTREAM_AUTO and x.flags & (EX_HTTP2 | EX_HTTP1) == EX_HTTP2)
+    if protocol == UPSTREAM_AUTO:
+        return x.flags & (EX_HTTP2 | EX_HTTP1) == EX_HTTP2
+    return protocol == UPSTREAM_HTTP2 and not x.flags & EX_TCP
 
 
 # Takes a connection of the chosen endpoint, or queues when others wait already. False: it cannot be connected to (x.error).

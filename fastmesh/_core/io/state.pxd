@@ -21,10 +21,11 @@ cdef enum:
     SMALL_BODY_BYTES = 4096     # copied behind the head: cheaper than a second iovec
     DRIVE_BYTES = 1048576       # moved for one exchange before the others get their turn
     DRIVE_STEPS = 32            # exchanges or reads done for one connection before the others get their turn
-    OFFERED_BYTES = 47          # a longer Upgrade is ignored, as a server may (RFC 9110 7.8)
+    OFFERED_BYTES = 47          # a longer Upgrade is ignored, as a server may (RFC 9110 7.8); of a longer server name the log has the end
     FRAMING_STREAM = 5          # beside wire's Framing: the body of an HTTP/2 stream, up to its END_STREAM
     SESSION_BUCKETS = 64        # of a session's streams by id
     SESSION_RESETS = 64         # ids kept of streams we have reset: what is still on its way for them is expected
+    DESTINATIONS = 1024         # whose protocol is remembered; a power of two
 
 cdef enum ConnKind:
     CONN_LISTENER = 1
@@ -37,6 +38,7 @@ cdef enum ConnState:
     DOWN_IDLE           # between exchanges: no buffer held, idle timeout (or header timeout before the first byte)
     DOWN_HEAD           # part of a head has arrived
     DOWN_BUSY           # an exchange owns it
+    DOWN_SNIFF          # what it carries is not known yet; an exchange may already have dialled for it
     DOWN_LINGER         # answered and shut for writing: reads are thrown away until the client closes
     UP_CONNECTING
     UP_BUSY
@@ -56,6 +58,13 @@ cdef enum ConnFlag:
 
 cdef enum:
     STREAM_UNNUMBERED = 0x80000000U     # above every id: ids go out in their order (RFC 9113 5.1.1), a request may never
+
+# What a connection in DOWN_SNIFF has behind it.
+cdef enum SniffFlag:
+    SNIFF_DIALLED = 1   # a connection was begun for it before it had said anything
+    SNIFF_FAILED = 2    # that could not be made
+    SNIFF_WAITING = 4   # first bytes came and did not say enough
+    SNIFF_HELLO = 8     # they are, or must be, part of a ClientHello
 
 # What an HTTP/2 stream has behind it.
 cdef enum StreamFlag:
@@ -106,6 +115,7 @@ ctypedef struct Conn:
     u32 tail            # text of the trailer section at the end of inb
     u32 chain           # next stream in the session's bucket, by index
     u16 stream          # StreamFlag
+    u8 sniffed          # SniffFlag
 
 cdef enum SessionFlag:
     SESSION_CLIENT = 1      # we are its client: the connection goes to an endpoint
@@ -209,6 +219,9 @@ cdef enum ExchangeFlag:
     EX_SIZED = 262144       # the request has a Content-Length
     EX_EXTENDED = 524288    # on a stream upstream: went as an extended CONNECT
     EX_HTTP1 = 1048576      # goes over HTTP/1: the endpoint's HTTP/2 takes no upgrade
+    EX_TCP = 2097152        # a connection relayed as it is, from its first byte to its last
+    EX_EARLY = 4194304      # of those: dialled before it is known what the client speaks
+    EX_TLS = 8388608        # of those: it begins with a ClientHello, by which it is routed
 
 ctypedef struct Exchange:
     u32 generation          # SlabHeader
@@ -252,8 +265,13 @@ ctypedef struct Exchange:
     Buf log                 # owns: what the access log keeps of the request head
     u32 retries
     u8 offered_len
-    u8 offered[OFFERED_BYTES]   # value of the request's Upgrade: only one of these may be switched to
+    u8 offered[OFFERED_BYTES]   # value of the request's Upgrade: only one of these may be switched to; EX_TCP: the server name
     u8 accept[WEBSOCKET_ACCEPT_BYTES]   # what Sec-WebSocket-Accept must be, 0: no WebSocket is asked for
+
+# A destination whose connections began with HTTP.
+ctypedef struct Destination:
+    u64 key                 # 0: none
+    i64 until_ns
 
 # A worker's view of what waits for a connection to one endpoint; by slot.
 ctypedef struct Waiting:
@@ -340,11 +358,13 @@ ctypedef struct Worker:
     u32 exchange_count
     u32 pending_count
     u32 tunnel_count
+    u32 relay_count
     u64* deferred           # owns; connections to look at again next turn
     u32 deferred_count
     u64* flushes            # owns; HTTP/2 connections to write out at the end of this turn
     u32 flush_count
     u32 stream_count
+    Destination* destinations   # owns; DESTINATIONS, by key
     Ring commands
     Ring events
     Ring* log               # borrows the log, kept alive by the bridge; NULL: no access log

@@ -22,17 +22,21 @@ from fastmesh._core.io.downstream cimport (
     downstream_drain, downstream_ready, downstream_timer, listener_accept, listener_add, listener_remove,
     listener_timer,
 )
-from fastmesh._core.io.exchange cimport exchange_down_event, exchange_down_timer, exchange_drive, exchange_up_timer
+from fastmesh._core.io.detect cimport detect_event, detect_timer
+from fastmesh._core.io.exchange cimport (
+    exchange_connecting, exchange_down_event, exchange_down_timer, exchange_drive, exchange_up_timer,
+)
 from fastmesh._core.io.fault cimport FAULT_STOPPED
 from fastmesh._core.io.finish cimport exchange_fail, exchange_get
 from fastmesh._core.io.http2 cimport http2_connecting, http2_event, http2_stop, http2_timer
 from fastmesh._core.io.meters cimport meters_publish
-from fastmesh._core.io.request cimport request_adopt, request_connecting, request_serve_pending
+from fastmesh._core.io.relay cimport relay_orphan
+from fastmesh._core.io.request cimport request_adopt, request_serve_pending
 from fastmesh._core.io.session cimport sessions_flush
 from fastmesh._core.io.state cimport (
     COMMAND_ADD_LISTENER, COMMAND_DRAIN, COMMAND_REMOVE_LISTENER, COMMAND_STOP, CONN_BROKEN, CONN_DEFERRED, CONN_DOWN,
-    CONN_LISTENER, CONN_RDHUP, CONN_READABLE, CONN_SESSION, CONN_UP, CONN_WRITABLE, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, EVENT_DRAINED,
-    EVENTS_PER_TURN, LISTENERS_MAX, SCRATCH_BYTES, UP_CONNECTING, UP_IDLE, Conn, Exchange, Session, Waiting,
+    CONN_LISTENER, CONN_RDHUP, CONN_READABLE, CONN_RELAY, CONN_SESSION, CONN_UP, CONN_WRITABLE, DESTINATIONS, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, DOWN_SNIFF, EVENT_DRAINED,
+    EVENTS_PER_TURN, LISTENERS_MAX, SCRATCH_BYTES, UP_CONNECTING, UP_IDLE, Conn, Destination, Exchange, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_close
 from fastmesh._core.io.upstream cimport (
@@ -75,6 +79,7 @@ cdef int worker_init(Worker* w, Shared* shared, u32 index, u32 conns, u32 exchan
     w.deferred = <u64*>reserve(conns, 2 * sizeof(u64))
     w.flushes = <u64*>reserve(conns, sizeof(u64))
     w.scratch = <u8*>reserve(SCRATCH_BYTES, 1)
+    w.destinations = <Destination*>reserve(DESTINATIONS, sizeof(Destination))
     w.meters.blocks = <Block*>reserve(blocks, sizeof(Block))
     w.meters.endpoints = <EndpointMeter*>reserve(slots, sizeof(EndpointMeter))
     w.block_of = <u32*>reserve(<size_t>LISTENERS_MAX * (meters + 1), sizeof(u32))
@@ -87,7 +92,7 @@ cdef int worker_init(Worker* w, Shared* shared, u32 index, u32 conns, u32 exchan
         w.balancer.rng = 1
     if (w.waiting == NULL or w.freed == NULL or w.deferred == NULL or w.scratch == NULL or w.meters.blocks == NULL
             or w.meters.endpoints == NULL or w.block_of == NULL or w.balancer.slots == NULL
-            or w.balancer.cursors == NULL or w.flushes == NULL):
+            or w.balancer.cursors == NULL or w.flushes == NULL or w.destinations == NULL):
         return FULL
     if (slab_init(&w.conns, sizeof(Conn), conns) != OK or slab_init(&w.exchanges, sizeof(Exchange), exchanges) != OK
             or slab_init(&w.sessions, sizeof(Session), conns // SESSION_SHARE + 1) != OK
@@ -120,6 +125,7 @@ cdef void worker_free(Worker* w) noexcept nogil:
     sys_release(w.deferred, w.conns.capacity * 2 * sizeof(u64)); w.deferred = NULL
     sys_release(w.flushes, w.conns.capacity * sizeof(u64)); w.flushes = NULL
     sys_release(w.scratch, SCRATCH_BYTES); w.scratch = NULL
+    sys_release(w.destinations, DESTINATIONS * sizeof(Destination)); w.destinations = NULL
     sys_release(w.meters.blocks, w.meters.block_capacity * sizeof(Block)); w.meters.blocks = NULL
     sys_release(w.meters.endpoints, slots * sizeof(EndpointMeter)); w.meters.endpoints = NULL
     sys_release(w.block_of, <size_t>LISTENERS_MAX * (w.meter_capacity + 1) * sizeof(u32)); w.block_of = NULL
@@ -198,9 +204,14 @@ cdef void worker_dispatch(Worker* w, Conn* c, bint gone) noexcept nogil:
     else:
         x = exchange_get(w, c.exchange)
         if x == NULL:
-            meters_count(&w.meters, COUNT_STALE, 1)
+            if c.state == DOWN_SNIFF:
+                detect_event(w, c, gone)
+            elif c.state == UP_CONNECTING:
+                relay_orphan(w, c, 0)
+            else:
+                meters_count(&w.meters, COUNT_STALE, 1)
         elif c.state == UP_CONNECTING:
-            request_connecting(w, x, c, 0)
+            exchange_connecting(w, x, c, 0)
         elif c.kind == CONN_DOWN:
             exchange_down_event(w, x, gone or (c.id and c.flags & CONN_BROKEN))
         else:
@@ -216,6 +227,9 @@ cdef void worker_event(Worker* w, u64 handle, u32 events) noexcept nogil:
         c.flags |= CONN_READABLE
     if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
         c.flags |= CONN_RDHUP
+        # A tunnel reads what is left, then its next write fails: a reset is passed on even while the other side does not read.
+        if events & EPOLLERR and c.state == CONN_RELAY:
+            c.flags |= CONN_BROKEN
     if events & (EPOLLOUT | EPOLLHUP | EPOLLERR):
         c.flags |= CONN_WRITABLE
     worker_dispatch(w, c, events & (EPOLLHUP | EPOLLERR))
@@ -260,9 +274,14 @@ cdef void worker_timers(Worker* w) noexcept nogil:
         else:
             x = exchange_get(w, c.exchange)
             if x == NULL:
-                meters_count(&w.meters, COUNT_STALE, 1)
+                if c.state == DOWN_SNIFF:
+                    detect_timer(w, c)
+                elif c.state == UP_CONNECTING:
+                    relay_orphan(w, c, 1)
+                else:
+                    meters_count(&w.meters, COUNT_STALE, 1)
             elif c.state == UP_CONNECTING:
-                request_connecting(w, x, c, 1)
+                exchange_connecting(w, x, c, 1)
             elif c.kind == CONN_UP:
                 exchange_up_timer(w, x)
             else:

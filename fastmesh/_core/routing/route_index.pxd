@@ -43,6 +43,8 @@ ctypedef struct Rule:
     u32 first               # the route, when there is one; else candidates[first .. first + count), best first
 
 ctypedef struct RouteIndex:
+    u32 route_first         # the snapshot's routes that are in it: [route_first .. + route_total)
+    u32 route_total
     u32 catch_all           # the only route, when it matches every request; else NODE_NONE
     u32 mask                # of the table
     u32 probe_max
@@ -85,6 +87,6 @@ cdef inline u32 index_find(const RouteIndex* index, const u8* blob, u32 parent, 
 cdef u32 index_walk_host(const RouteIndex* index, const u8* blob, const u8* host, u32 n) noexcept nogil
 # The deepest node with a value on the way from root along the path's segments. The path is not empty.
 cdef u32 index_walk_path(const RouteIndex* index, const u8* blob, u32 root, const u8* path, u32 n) noexcept nogil
-# Compiles a snapshot's routes; NULL when there is no memory.
-cdef RouteIndex* index_new(const Snapshot* s) noexcept nogil
+# Compiles routes of a snapshot, [first .. first + total); NULL when there is no memory.
+cdef RouteIndex* index_new(const Snapshot* s, u32 first, u32 total) noexcept nogil
 cdef void index_free(RouteIndex* index) noexcept nogil

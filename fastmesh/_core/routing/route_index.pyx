@@ -256,7 +256,7 @@ cdef void rank_route(Rank* rank, const u8* blob, const Route* route, u32 which, 
 cdef int rank_routes(RouteIndex* index, const Snapshot* s, Rank* ranks, u32* count) noexcept nogil:
     cdef u32 i, group
     count[0] = 0
-    for i in range(s.route_count):
+    for i in range(index.route_first, index.route_first + index.route_total):
         if not is_reachable(s.blob, &s.routes[i]):
             continue
         group = group_of(index, s.blob, &s.routes[i])
@@ -299,7 +299,7 @@ cdef void fill_rules(RouteIndex* index, const Snapshot* s, const Rank* ranks, u3
 
 
 cdef int sort_routes(RouteIndex* index, const Snapshot* s) noexcept nogil:
-    cdef Rank* ranks = <Rank*>calloc(<size_t>s.route_count + 1, sizeof(Rank))
+    cdef Rank* ranks = <Rank*>calloc(<size_t>index.route_total + 1, sizeof(Rank))
     cdef u32 count
     if ranks == NULL:
         return FULL
@@ -375,11 +375,11 @@ cdef u64 seed_new(const void* salt, u64 version) noexcept nogil:
 
 
 # The most nodes the routes can need: whole texts or steps, a root each, and the suffixes' root.
-cdef size_t nodes_most(const Snapshot* s) noexcept nogil:
+cdef size_t nodes_most(const RouteIndex* index, const Snapshot* s) noexcept nogil:
     cdef const Route* route
     cdef size_t most = 1
     cdef u32 i, at
-    for i in range(s.route_count):
+    for i in range(index.route_first, index.route_first + index.route_total):
         route = &s.routes[i]
         most += 3
         for at in range(route.host_len):
@@ -396,10 +396,10 @@ cdef bint matches_all(const Route* route) noexcept nogil:
 
 cdef int index_fill(RouteIndex* index, const Snapshot* s) noexcept nogil:
     cdef u32 i
-    index.nodes = <Node*>malloc(nodes_most(s) * sizeof(Node))
-    index.groups = <Group*>malloc((<size_t>s.route_count + 1) * sizeof(Group))
-    index.rules = <Rule*>malloc((<size_t>s.route_count + 1) * sizeof(Rule))
-    index.candidates = <u32*>malloc((<size_t>s.route_count + 1) * sizeof(u32))
+    index.nodes = <Node*>malloc(nodes_most(index, s) * sizeof(Node))
+    index.groups = <Group*>malloc((<size_t>index.route_total + 1) * sizeof(Group))
+    index.rules = <Rule*>malloc((<size_t>index.route_total + 1) * sizeof(Rule))
+    index.candidates = <u32*>malloc((<size_t>index.route_total + 1) * sizeof(u32))
     if index.nodes == NULL or index.groups == NULL or index.rules == NULL or index.candidates == NULL:
         return FULL
     if table_fill(index, s.blob, TABLE_FIRST) != OK:
@@ -413,15 +413,17 @@ cdef int index_fill(RouteIndex* index, const Snapshot* s) noexcept nogil:
     if settle_table(index, s.blob) != OK:
         return FULL
     link_up(index, s.blob)
-    if s.route_count == 1 and matches_all(&s.routes[0]):
-        index.catch_all = 0
+    if index.route_total == 1 and matches_all(&s.routes[index.route_first]):
+        index.catch_all = index.route_first
     return OK
 
 
-cdef RouteIndex* index_new(const Snapshot* s) noexcept nogil:
+cdef RouteIndex* index_new(const Snapshot* s, u32 first, u32 total) noexcept nogil:
     cdef RouteIndex* index = <RouteIndex*>calloc(1, sizeof(RouteIndex))
     if index == NULL:
         return NULL
+    index.route_first = first
+    index.route_total = total
     index.catch_all = <u32>NODE_NONE
     index.any_group = <u32>NODE_NONE
     index.seed = seed_new(index, s.version)

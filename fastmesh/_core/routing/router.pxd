@@ -16,7 +16,7 @@ ctypedef struct RouteQuery:
     const Field* fields
     u32 nfields
 
-# Compiles s.index from routes and headers. OK or FULL (no memory; nothing is left behind).
+# Compiles s.index and s.tcp_index from routes and headers. OK or FULL (no memory; nothing is left behind).
 # A trailing dot of a host and one trailing slash of a prefix do not count ("/a/" is "/a", "/" matches every path that
 # begins with a slash); a prefix that does not begin with a slash matches nothing. Routes that agree in host and path and
 # differ in methods or headers are tried one after another.
@@ -26,3 +26,5 @@ cdef void router_free(Snapshot* s) noexcept nogil
 # Look-ups: at most one per label of the host and, for each host rule it meets, one per path segment, and no deeper than
 # the config's own rules go, whatever the client sends.
 cdef u32 router_match(const Snapshot* s, const RouteQuery* query) noexcept nogil
+# The same for a TCP connection: the host is the server name (none: empty), the fields its protocols, path and method none.
+cdef u32 router_tcp_match(const Snapshot* s, const RouteQuery* query) noexcept nogil

@@ -118,8 +118,7 @@ cdef u32 find_host(const RouteIndex* index, const Snapshot* s, const RouteQuery*
     return node
 
 
-cdef u32 router_match(const Snapshot* s, const RouteQuery* query) noexcept nogil:
-    cdef const RouteIndex* index = <const RouteIndex*>s.index
+cdef inline u32 match(const RouteIndex* index, const Snapshot* s, const RouteQuery* query) noexcept nogil:
     cdef const u8* path = query.path
     cdef u32 path_len = query.path_len
     cdef u32 node, route
@@ -139,11 +138,28 @@ cdef u32 router_match(const Snapshot* s, const RouteQuery* query) noexcept nogil
     return try_group(index, s, query, index.any_group, path, path_len)
 
 
+cdef u32 router_match(const Snapshot* s, const RouteQuery* query) noexcept nogil:
+    return match(<const RouteIndex*>s.index, s, query)
+
+
+cdef u32 router_tcp_match(const Snapshot* s, const RouteQuery* query) noexcept nogil:
+    return match(<const RouteIndex*>s.tcp_index, s, query) if s.tcp_index != NULL else <u32>ROUTE_NONE
+
+
 cdef int router_build(Snapshot* s) noexcept nogil:
-    s.index = index_new(s)
-    return FULL if s.index == NULL else OK
+    s.index = index_new(s, 0, s.route_count)
+    if s.index == NULL:
+        return FULL
+    if s.tcp_count:
+        s.tcp_index = index_new(s, s.route_count, s.tcp_count)
+        if s.tcp_index == NULL:
+            router_free(s)
+            return FULL
+    return OK
 
 
 cdef void router_free(Snapshot* s) noexcept nogil:
     index_free(<RouteIndex*>s.index)
+    index_free(<RouteIndex*>s.tcp_index)
     s.index = NULL
+    s.tcp_index = NULL

@@ -21,6 +21,13 @@ cdef enum:
     HTTP2_WINDOW_MAX = 1048576      # one stream may take a whole connection's window, never more
     RETRY_GRPC_MASK = 0x1FFFF       # grpc-status 0 to 16
 
+# How a listener takes what it accepts.
+cdef enum ListenerProtocol:
+    LISTENER_HTTP = 0       # HTTP/1 and HTTP/2, anything else is refused
+    LISTENER_DETECT         # what the first bytes say, or who speaks first
+    LISTENER_OPAQUE         # any bytes
+    LISTENER_TLS            # TLS that is not ours, routed by its server name
+
 cdef enum BalancerKind:
     BALANCER_P2C_EWMA = 0
     BALANCER_LEAST_REQUEST
@@ -32,6 +39,12 @@ cdef enum UpstreamProtocol:
     UPSTREAM_HTTP1
     UPSTREAM_HTTP2
 
+ctypedef struct Listener:
+    u32 name_off            # for the access log
+    u32 name_len
+    u8 protocol             # ListenerProtocol
+    u8 special              # 1: more than HTTP is expected of a connection before it is one
+
 ctypedef struct HeaderMatch:
     u32 name_off            # lower case, in the blob
     u32 value_off
@@ -39,6 +52,7 @@ ctypedef struct HeaderMatch:
     u16 value_len
     u8 kind
 
+# Of a TCP route the host is the server name of a ClientHello, and a header called "alpn" one of the protocols it offers.
 ctypedef struct Route:
     u32 host_off            # lower case, no port, without "*" (a suffix starts with its dot)
     u32 path_off
@@ -110,17 +124,20 @@ ctypedef struct Policy:
     u32 http2_glitches          # suspicious frames after which a connection ends (ENHANCE_YOUR_CALM); 0 = no bound
     u32 http2_window            # receive window a stream grows to at most; HTTP2_WINDOW_MIN..HTTP2_WINDOW_MAX
     u8 grpc_timeout             # 1: grpc-timeout is the exchange's deadline
+    i64 tcp_idle_timeout_ns     # a relayed connection without a byte either way; 0 = none
+    i64 detect_timeout_ns       # first bytes that do not say what they are
+    u32 tcp_user_timeout_ms     # unacknowledged data of a relayed connection; 0 = the kernel's
 
 ctypedef struct Snapshot:
     u64 version
     Snapshot* older         # owns: the publisher's list of those that a worker may still read
-    u32 listener_off[32]    # names by index, for the access log
-    u32 listener_len[32]
+    Listener listeners[32]  # by index
     u8* blob                # owns
     u32 blob_len            # bytes used
     u32 blob_room           # private: bytes there are
     Policy policy
-    u32 route_count
+    u32 route_count         # of HTTP
+    u32 tcp_count           # behind those: of TCP
     u32 backend_count
     u32 endpoint_count
     u32 header_count
@@ -129,9 +146,11 @@ ctypedef struct Snapshot:
     Endpoint* endpoints     # owns
     HeaderMatch* headers    # owns
     void* index             # owns: the router's compiled lookup (routing/router)
+    void* tcp_index         # owns: the same for TCP; NULL: no such route
     void* picks             # owns: the balancer's compiled tables (alias tables ...; routing/balancer)
 
-# Everything zeroed, counts and room as asked; NULL when there is no memory.
+# Everything zeroed, counts and room as asked; NULL when there is no memory. All routes are of HTTP until tcp_count is set,
+# and route_count lowered by as much.
 cdef Snapshot* snapshot_new(u32 routes, u32 backends, u32 endpoints, u32 headers, u32 blob_bytes) noexcept nogil
 # Copies text into the blob and answers its offset; 0xFFFFFFFF when there is no room.
 cdef u32 snapshot_text(Snapshot* s, const u8* text, u32 n) noexcept nogil

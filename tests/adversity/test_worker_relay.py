@@ -1,0 +1,279 @@
+"""A connection relayed as it is: every byte, FIN as FIN, RST as RST, and nothing of ours in between."""
+
+import itertools
+import resource
+import select
+import socket
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastmesh._core import bridge
+from tests.support import net
+from tests.support.client import Client, digest, pattern
+from tests.support.origin import Connection, Origin
+from tests.support.pressure import is_silent, stuff
+from tests.support.wait import DEADLINE_S, until
+from tests.support.worker import MS, LiveWorker, Plan, log_ring
+
+OPAQUE = {"protocol": 2}
+BUFFER_BYTES = 16 << 10
+LARGE_BYTES = 256 << 10
+
+
+class Pair:
+    """Both ends of a relayed connection."""
+
+    def __init__(self, address: str, listener: socket.socket) -> None:
+        self.client = net.dial(address)
+        self.server, _ = listener.accept()
+        self.server.settimeout(DEADLINE_S)
+
+    def close(self) -> None:
+        self.client.close()
+        self.server.close()
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with net.listen(backlog=2048) as sock:
+        sock.settimeout(DEADLINE_S)
+        yield sock
+
+
+def to_end(sock: socket.socket) -> tuple[bytes, str]:
+    got = bytearray()
+    try:
+        while data := sock.recv(1 << 18):
+            got += data
+    except ConnectionResetError:
+        return bytes(got), "RST"
+    return bytes(got), "FIN"
+
+
+# What each side does, in its own order; together in every order there is.
+STEPS = ("client sends", "client ends", "server sends", "server ends")
+ORDERS = [
+    order for order in itertools.permutations(range(4))
+    if order.index(0) < order.index(1) and order.index(2) < order.index(3)
+]  # fmt: skip
+
+
+def test_a_thousand_connections_half_closed_in_every_order_lose_no_byte(listener: socket.socket) -> None:
+    count = 1000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 5 * count:
+        pytest.skip(f"this needs {5 * count} descriptors and the hard limit is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 5 * count), hard))
+    sizes = {"connections": 4096, "exchanges": 2048, "buffers": 2048}
+    with LiveWorker(Plan([net.text(listener)], listener=OPAQUE, sizes=sizes)) as worker:
+        pairs = [Pair(worker.address, listener) for _ in range(count)]
+        for step in range(4):
+            for index, pair in enumerate(pairs):
+                what = ORDERS[index % len(ORDERS)][step]
+                sock = pair.client if what < 2 else pair.server
+                if what in (0, 2):
+                    sock.sendall(b"%d of %d" % (index, what))
+                else:
+                    sock.shutdown(socket.SHUT_WR)
+        for index, pair in enumerate(pairs):
+            assert to_end(pair.server) == (b"%d of 0" % index, "FIN")
+            assert to_end(pair.client) == (b"%d of 2" % index, "FIN")
+            pair.close()
+        assert worker.counter("tcp_connections") == count
+        assert worker.counter("tcp_bytes_in") == sum(len(b"%d of 0" % index) for index in range(count))
+        assert worker.counter("tcp_bytes_out") == sum(len(b"%d of 2" % index) for index in range(count))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@settings(max_examples=25, deadline=None)
+@given(there=st.lists(st.integers(1, 100_000), max_size=6), back=st.lists(st.integers(1, 100_000), max_size=6))
+def test_what_arrives_is_what_was_sent_however_it_was_cut(there: list[int], back: list[int]) -> None:
+    def script(connection: Connection) -> None:
+        for n in back:
+            connection.send(pattern(n))
+        assert connection.wait_end() == "FIN"
+
+    with Origin(script) as origin, LiveWorker(Plan([origin.address], listener=OPAQUE)) as worker:
+        with Client(worker.address) as client:
+            for n in there:
+                client.send(pattern(n))
+            client.half_close()
+            data, how = client.read_to_end()
+        assert origin.connection().closed.wait(DEADLINE_S)
+    assert (data, how) == (b"".join(map(pattern, back)), "FIN")
+    assert origin.connection().received == b"".join(map(pattern, there))
+
+
+@pytest.mark.parametrize("resets", ["client", "server"])
+def test_a_reset_goes_through(listener: socket.socket, resets: str) -> None:
+    with LiveWorker(Plan([net.text(listener)], listener=OPAQUE)) as worker:
+        pair = Pair(worker.address, listener)
+        one, other = (pair.client, pair.server) if resets == "client" else (pair.server, pair.client)
+        one.sendall(b"before")
+        assert other.recv(6) == b"before"
+        net.reset(one)
+        assert to_end(other) == (b"", "RST")
+        pair.close()
+
+
+@pytest.mark.parametrize("resets", ["client", "server"])
+def test_a_reset_goes_through_while_the_other_side_does_not_read(listener: socket.socket, resets: str) -> None:
+    with LiveWorker(Plan([net.text(listener)], listener=OPAQUE)) as worker:
+        pair = Pair(worker.address, listener)
+        one, other = (pair.client, pair.server) if resets == "client" else (pair.server, pair.client)
+        one.setblocking(False)
+        until(lambda: stuff([one], b"x" * 65536) == 0, "every buffer on the way to be full")
+        net.reset(one)
+        until(lambda: worker.gauge("tcp_connections") == 0, "the connection to end")
+        assert to_end(other)[1] == "RST"
+        pair.close()
+
+
+def test_a_side_that_does_not_read_stops_the_other(listener: socket.socket) -> None:
+    with LiveWorker(Plan([net.text(listener)], listener=OPAQUE)) as worker:
+        pair = Pair(worker.address, listener)
+        pair.server.setblocking(False)
+        until(lambda: stuff([pair.server], b"x" * 65536) == 0, "the server to be stopped")
+        sent = worker.counter("tcp_bytes_out")
+        held = worker.gauge("buffers_small") * BUFFER_BYTES + worker.gauge("buffers_large") * LARGE_BYTES
+        assert 0 < held <= LARGE_BYTES + BUFFER_BYTES
+        pair.client.sendall(b"the other way is open")
+        assert select.select([pair.server], [], [], DEADLINE_S)[0]
+        assert pair.server.recv(100) == b"the other way is open"
+        pair.server.shutdown(socket.SHUT_WR)
+        data, how = to_end(pair.client)
+        assert (set(data), how) == (set(b"x"), "FIN")
+        assert len(data) == worker.counter("tcp_bytes_out") > sent
+        pair.close()
+
+
+def test_long_streams_both_ways_at_once_arrive_whole() -> None:
+    data = pattern(20_000_000)
+
+    def script(connection: Connection) -> None:
+        connection.send(data)
+        connection.half_close()
+        connection.wait_end()
+
+    with Origin(script) as origin, LiveWorker(Plan([origin.address], listener=OPAQUE)) as worker:
+        with Client(worker.address) as client:
+            got = bytearray()
+            client.sock.setblocking(False)
+            left = memoryview(data)
+            while left:
+                readable, writable, _ = select.select([client.sock], [client.sock], [], DEADLINE_S)
+                assert readable or writable
+                if readable:
+                    got += client.sock.recv(1 << 18)
+                if writable:
+                    left = left[client.sock.send(left[: 1 << 16]) :]
+            client.sock.settimeout(DEADLINE_S)
+            client.half_close()
+            rest, how = client.read_to_end()
+        assert origin.connection().closed.wait(DEADLINE_S)
+        assert (digest(bytes(got) + rest), how) == (digest(data), "FIN")
+        assert digest(bytes(origin.connection().received)) == digest(data)
+
+
+def test_a_server_that_is_not_there_is_a_reset() -> None:
+    address = f"127.0.0.1:{net.free_port()}"
+    with LiveWorker(Plan([address], listener=OPAQUE)) as worker:
+        with pytest.raises(ConnectionResetError), net.dial(worker.address) as client:
+            assert client.recv(1)
+        worker.expect_faults(no_endpoint=1)
+
+
+def test_the_next_endpoint_is_tried() -> None:
+    def script(connection: Connection) -> None:
+        connection.send(b"here")
+
+    with Origin(script) as origin:
+        addresses = [f"127.0.0.1:{net.free_port()}", origin.address]
+        with LiveWorker(Plan(addresses, listener=OPAQUE)) as worker:
+            for _ in range(4):
+                with Client(worker.address) as client:
+                    assert client.read_to_end() == (b"here", "FIN")
+
+
+def test_a_client_that_ends_before_the_server_is_reached_is_heard(listener: socket.socket) -> None:
+    with LiveWorker(Plan([net.text(listener)], listener=OPAQUE)) as worker:
+        client = net.dial(worker.address)
+        client.sendall(b"all of it")
+        client.shutdown(socket.SHUT_WR)
+        server, _ = listener.accept()
+        server.settimeout(DEADLINE_S)
+        assert to_end(server) == (b"all of it", "FIN")
+        server.sendall(b"answer")
+        server.close()
+        assert to_end(client) == (b"answer", "FIN")
+        client.close()
+
+
+def test_connections_beyond_the_bound_wait_for_their_turn(listener: socket.socket) -> None:
+    plan = Plan([net.text(listener)], backend={"max_connections": 1}, listener=OPAQUE)
+    with LiveWorker(plan) as worker:
+        first = Pair(worker.address, listener)
+        client = net.dial(worker.address)
+        worker.until_gauge("pending", 1)
+        client.sendall(b"second")
+        first.close()
+        server, _ = listener.accept()
+        server.settimeout(DEADLINE_S)
+        assert server.recv(6) == b"second"
+        server.close()
+        client.close()
+
+
+def test_silence_is_no_reason_to_close_unless_a_setting_says_so(listener: socket.socket) -> None:
+    impatient = {"stream_timeout_ns": 20 * MS, "header_timeout_ns": 20 * MS}
+    plan = Plan([net.text(listener)], policy=impatient, listener=OPAQUE)
+    with LiveWorker(plan) as worker:
+        pair = Pair(worker.address, listener)
+        until(lambda: worker.counter("tcp_connections") == 1, "the first connection to be open")
+        worker.publish(plan.but(policy={**plan.policy, "tcp_idle_timeout_ns": 50 * MS}))
+        timed = Pair(worker.address, listener)
+        assert to_end(timed.client) == (b"", "FIN")
+        assert to_end(timed.server) == (b"", "FIN")
+        assert is_silent(pair.client)
+        pair.client.sendall(b"still open")
+        assert pair.server.recv(10) == b"still open"
+        pair.close()
+        timed.close()
+        worker.expect_faults(stream_timeout=1)
+
+
+def test_an_idle_connection_holds_no_buffer(listener: socket.socket) -> None:
+    with LiveWorker(Plan([net.text(listener)], listener=OPAQUE)) as worker:
+        pair = Pair(worker.address, listener)
+        for one, other in ((pair.client, pair.server), (pair.server, pair.client)):
+            one.sendall(b"ping")
+            assert other.recv(4) == b"ping"
+        until(lambda: worker.gauge("buffers_small") + worker.gauge("buffers_large") == 0, "buffers to be given back")
+        pair.close()
+
+
+def test_a_line_of_the_access_log_says_how_much_went_each_way(listener: socket.socket) -> None:
+    ring = log_ring()
+    plan = Plan([net.text(listener)], policy={"access_log": 1}, sizes={"log_ring_bytes": 1 << 16}, listener=OPAQUE)
+    with LiveWorker(plan, log=ring) as worker:
+        Pair(worker.address, listener).close()
+        until(lambda: ring.lines() == 1, "the line")
+        assert worker.counter("tcp_connections") == 1
+
+
+def test_a_drain_lets_connections_end_by_themselves(listener: socket.socket) -> None:
+    with LiveWorker(Plan([net.text(listener)], listener=OPAQUE)) as worker:
+        pair = Pair(worker.address, listener)
+        worker.drain()
+        pair.client.sendall(b"on")
+        assert pair.server.recv(2) == b"on"
+        pair.server.close()
+        assert to_end(pair.client) == (b"", "FIN")
+        pair.client.close()
+
+
+def test_every_counter_has_a_name() -> None:
+    assert {"tcp_connections", "tcp_bytes_in", "tcp_bytes_out"} <= set(bridge.COUNTERS)

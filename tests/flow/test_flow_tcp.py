@@ -1,0 +1,135 @@
+"""Connections relayed by the whole program: one variable is enough, TLS goes by the name it asks for."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.client import Client
+from tests.support.fastmesh import Fastmesh
+from tests.support.hello import of_python
+from tests.support.origin import Connection, Origin, serve
+from tests.support.wait import until
+
+ROUTES = """
+listener_protocol = "detect"
+[[routes]]
+name = "web"
+backend = "http"
+[[routes]]
+name = "exact"
+backend = "exact"
+sni = ["a.example"]
+[[routes]]
+name = "suffix"
+backend = "suffix"
+sni = ["*.example"]
+[[routes]]
+name = "h2"
+backend = "h2"
+sni = ["*.example"]
+alpn = ["h2", "grpc-exp"]
+[[routes]]
+name = "rest"
+backend = "rest"
+tcp = true
+"""
+RELAYED = ("exact", "suffix", "h2", "rest")
+
+
+def named(name: str) -> Origin:
+    """Says its name to whoever has said something."""
+
+    def script(connection: Connection) -> None:
+        connection.read()
+        connection.send(name.encode() + b".")
+        connection.wait_end()
+
+    return Origin(script)
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[Fastmesh]:
+    origins = {name: named(name) for name in RELAYED} | {"http": Origin(serve())}
+    backends = "".join(
+        f'[[backends]]\nname = "{name}"\nendpoints = ["{origin.address}"]\n' for name, origin in origins.items()
+    )
+    with Fastmesh(config=ROUTES + backends) as started:
+        yield started
+    for origin in origins.values():
+        origin.close()
+
+
+@pytest.mark.parametrize(
+    ("server_name", "protocols", "backend"),
+    [
+        ("a.example", [], "exact"),
+        ("A.Example", ["http/1.1"], "exact"),
+        ("b.example", [], "suffix"),
+        ("c.b.example", ["http/1.1"], "suffix"),
+        ("b.example", ["http/1.1", "h2"], "h2"),
+        ("b.example", ["grpc-exp"], "h2"),
+        ("example", [], "rest"),
+        (None, ["h2"], "rest"),
+    ],
+)
+def test_tls_goes_where_its_name_and_protocols_are_routed(
+    proxy: Fastmesh, server_name: str | None, protocols: list[str], backend: str
+) -> None:
+    with Client(proxy.address) as client:
+        client.send(of_python(server_name, protocols))
+        assert client.read_until(b".") == backend.encode() + b"."
+
+
+def test_http_and_all_else_go_their_own_ways(proxy: Fastmesh) -> None:
+    with Client(proxy.address) as client:
+        assert client.get().status == 200
+    with Client(proxy.address) as client:
+        client.send(b"*1\r\n$4\r\nPING\r\n")
+        assert client.read_until(b".") == b"rest."
+
+
+def test_metrics_are_by_route(proxy: Fastmesh) -> None:
+    before = proxy.metrics()
+    hello = of_python("metrics.example")
+    with Client(proxy.address) as client:
+        client.send(hello)
+        client.read_until(b".")
+        # Counted as they move: the connection is still open.
+        labels = {"route": "suffix", "listener": "default"}
+        until(
+            lambda: proxy.metrics().sum("fastmesh_tcp_received_bytes_total", **labels)
+            - before.sum("fastmesh_tcp_received_bytes_total", **labels) == len(hello),
+            "the bytes to be counted",
+        )  # fmt: skip
+    after = proxy.metrics()
+    assert after.sum("fastmesh_tcp_connections_total", **labels) - before.sum(
+        "fastmesh_tcp_connections_total", **labels
+    ) == 1  # fmt: skip
+
+
+def test_one_variable_more_relays_what_speaks_first() -> None:
+    def greet(connection: Connection) -> None:
+        connection.send(b"220 ready\r\n")
+        connection.wait_end()
+
+    with (
+        Origin(greet) as origin,
+        Fastmesh(
+            upstream=origin.address, listener_protocol="detect", access_log="{version} {host} {response_bytes}"
+        ) as proxy,
+    ):
+        with Client(proxy.address) as client:
+            assert client.read_until(b"\r\n") == b"220 ready\r\n"
+        until(lambda: proxy.stdout.read_text() == "TCP - 11\n", "the line of the access log")
+
+
+def test_the_access_log_names_what_tls_asked_for() -> None:
+    with (
+        named("x") as origin,
+        Fastmesh(upstream=origin.address, listener_protocol="tls", access_log="{version} {host} {fault}") as proxy,
+    ):
+        with Client(proxy.address) as client:
+            client.send(of_python("long-name-of-a-service.long-name-of-a-namespace.svc.cluster.local"))
+            client.read_until(b".")
+        kept = "service.long-name-of-a-namespace.svc.cluster.local"[-47:]
+        until(lambda: proxy.stdout.read_text() == f"TLS {kept} -\n", "the line of the access log")
