@@ -1,0 +1,1 @@
+"""Programs that the tests command over their standard input and output: see `tests.support.peer`."""
