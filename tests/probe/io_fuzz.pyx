@@ -33,7 +33,7 @@ from fastmesh._core.routing.snapshot cimport (
 )
 from fastmesh._core.wire.http2_frame cimport (
     FLAG_END_HEADERS, FLAG_END_STREAM, FRAME_DATA, FRAME_HEADERS, FRAME_PAYLOAD_LEAST, FRAME_RST_STREAM, FRAME_SETTINGS,
-    FRAME_WINDOW_UPDATE, PREFACE, PREFACE_BYTES, Frame, frame_read, frame_write, put32,
+    FRAME_WINDOW_UPDATE, PREFACE_BYTES, Frame, frame_read, frame_write, preface, put32,
 )
 
 cdef extern from "sys/socket.h" nogil:
@@ -256,7 +256,7 @@ cdef void peer_read(Peer* p, bint origin) noexcept nogil:
         n = sys_recv(p.fd, space, 1 << 16)
         if n <= 0:
             return
-        if origin and p.top == 0 and n >= PREFACE_BYTES and memcmp(space, <const u8*>PREFACE, PREFACE_BYTES) == 0:
+        if origin and p.top == 0 and n >= PREFACE_BYTES and memcmp(space, preface(), PREFACE_BYTES) == 0:
             p.http2 = 1
             p.skip = PREFACE_BYTES
             p.top = 1
@@ -294,7 +294,7 @@ cdef void client_open(Peer* p, bint http2) noexcept nogil:
     p.next_id = 1
     if http2:
         p.http2 = 1
-        peer_send(p, <const u8*>PREFACE, PREFACE_BYTES)
+        peer_send(p, preface(), PREFACE_BYTES)
         peer_frame(p, FRAME_SETTINGS, 0, 0, NULL, 0)
 
 

@@ -22,4 +22,13 @@ cdef inline u32 histogram_bucket(u64 value_ns) noexcept nogil:
     return bucket if bucket < HISTOGRAM_BUCKETS else <u32>(HISTOGRAM_BUCKETS - 1)
 
 # Exclusive upper bound in ns of a bucket; 0xFFFFFFFFFFFFFFFF (no bound) for the last and for anything beyond it.
-cdef u64 histogram_bound_ns(u32 bucket) noexcept nogil
+cdef inline u64 histogram_bound_ns(u32 bucket) noexcept nogil:
+    cdef u32 next_bucket = bucket + 1
+    cdef u32 row
+    if bucket >= <u32>(HISTOGRAM_BUCKETS - 1):
+        return <u64>0xFFFFFFFFFFFFFFFF
+    if next_bucket < 2 * HISTOGRAM_SUB:
+        return <u64>next_bucket << HISTOGRAM_SHIFT
+    # The inverse of histogram_bucket: the least value of the next bucket.
+    row = next_bucket // HISTOGRAM_SUB - 1
+    return <u64>(next_bucket - row * HISTOGRAM_SUB) << (row + HISTOGRAM_SHIFT)

@@ -17,9 +17,9 @@ from fastmesh._core.io.state cimport (
 )
 from fastmesh._core.wire.hpack cimport HPACK_TABLE_BYTES, hpack_decoder_init, hpack_encoder_init
 from fastmesh._core.wire.http2_frame cimport (
-    FRAME_GOAWAY, FRAME_HEADER_BYTES, FRAME_PAYLOAD_LEAST, FRAME_RST_STREAM, FRAME_SETTINGS, FRAME_WINDOW_UPDATE, PREFACE,
+    FRAME_GOAWAY, FRAME_HEADER_BYTES, FRAME_PAYLOAD_LEAST, FRAME_RST_STREAM, FRAME_SETTINGS, FRAME_WINDOW_UPDATE,
     PREFACE_BYTES, SETTING_ENABLE_CONNECT_PROTOCOL, SETTING_ENABLE_PUSH, SETTING_MAX_CONCURRENT_STREAMS,
-    SETTING_MAX_HEADER_LIST_SIZE, WINDOW_FIRST, frame_write, put32,
+    SETTING_MAX_HEADER_LIST_SIZE, WINDOW_FIRST, frame_write, preface, put32,
 )
 
 cdef enum:
@@ -43,7 +43,7 @@ cdef void greet(Worker* w, Conn* c, Session* s) noexcept nogil:
     cdef u32 n = put_setting(settings, SETTING_MAX_HEADER_LIST_SIZE, w.snap.policy.http1.head_bytes)
     if s.flags & SESSION_CLIENT:
         if session_room(w, c, PREFACE_BYTES):
-            buf_append(&c.outb, <const u8*>PREFACE, PREFACE_BYTES)
+            buf_append(&c.outb, preface(), PREFACE_BYTES)
         n += put_setting(settings + n, SETTING_ENABLE_PUSH, 0)
     else:
         n += put_setting(settings + n, SETTING_MAX_CONCURRENT_STREAMS, w.snap.policy.http2_streams)

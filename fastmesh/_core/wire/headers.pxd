@@ -1,6 +1,7 @@
 # The field table both codecs fill and everyone downstream of them reads.
 # Law: a field is offsets into the message's bytes, never a pointer; it is meaningless without its base.
 from fastmesh._core.base.types cimport u8, u16, u32
+from fastmesh._core.ffi.simd cimport fm_field_id, fm_is_token
 
 cdef enum:
     # A hard ceiling of the table; the setting `limits.header_fields` is at most this.
@@ -42,4 +43,5 @@ ctypedef struct Field:
     u8 drop         # 1: hop-by-hop, named by Connection, or replaced: not forwarded
 
 # Which FieldId a lower- or mixed-case name is; FIELD_OTHER when none.
-cdef u8 field_id(const u8* name, size_t n) noexcept nogil
+cdef inline u8 field_id(const u8* name, size_t n) noexcept nogil:
+    return fm_field_id(name, n) if fm_is_token(name, n, n) else <u8>0

@@ -1,5 +1,8 @@
 # HTTP/2 frames (RFC 9113 4 and 6): the nine bytes before every payload, read and written; names of types, flags, errors.
 # Law: a frame header says what it says; what is lawful on which stream is io/session's matter.
+from libc.string cimport memcmp
+
+from fastmesh._core.base.status cimport AGAIN, BAD, OK
 from fastmesh._core.base.types cimport u8, u16, u32, i64
 
 cdef enum:
@@ -87,7 +90,13 @@ cdef inline void frame_write(u8* p, u32 n, u8 type, u8 flags, u32 stream) noexce
     p[4] = flags
     put32(p + 5, stream)
 
-cdef const char* PREFACE        # what a client sends first (RFC 9113 3.4)
+# What a client sends first (RFC 9113 3.4): PREFACE_BYTES.
+cdef inline const u8* preface() noexcept nogil:
+    return <const u8*>b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 # Whether the n bytes are the beginning of the client's preface (RFC 9113 3.4): OK all of it, AGAIN so far, BAD not.
-cdef int preface_match(const u8* p, size_t n) noexcept nogil
+cdef inline int preface_match(const u8* p, size_t n) noexcept nogil:
+    cdef size_t seen = n if n < PREFACE_BYTES else <size_t>PREFACE_BYTES
+    if memcmp(p, preface(), seen) != 0:
+        return BAD
+    return OK if n >= PREFACE_BYTES else AGAIN
