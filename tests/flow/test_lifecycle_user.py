@@ -15,6 +15,7 @@ from tests.support.client import Client
 from tests.support.echo import EchoOrigin
 from tests.support.fastmesh import START_S, Fastmesh
 from tests.support.reach import for_everyone
+from tests.support.sanitizer import FOREIGN, SANITIZED
 from tests.support.wait import until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -22,7 +23,10 @@ UID, GID = 2102, 2103
 USER = f"{UID}:{GID}"
 RELOADS = "fastmesh_config_reloads_total"
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root"),
+    pytest.mark.skipif(SANITIZED, reason=FOREIGN),
+]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from typing import ClassVar
 from tests.support.client import Client, Ended, request
 from tests.support.http1 import Response
 from tests.support.metrics import Metrics
+from tests.support.sanitizer import SANITIZED
 from tests.support.wait import DEADLINE_S, until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -184,7 +185,7 @@ class Fastmesh:
 
     def rss_bytes(self) -> int:
         """Resident memory; 0 under a sanitizer, whose quarantine says nothing about the proxy."""
-        if "libasan" in os.environ.get("LD_PRELOAD", ""):
+        if SANITIZED:
             return 0
         with open(f"/proc/{self.process.pid}/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -9,6 +9,7 @@ import pytest
 
 from fastmesh.config.users import User
 from tests.support.reach import for_everyone
+from tests.support.sanitizer import FOREIGN, SANITIZED
 from tools.source import ROOT
 
 BECOME = """
@@ -33,6 +34,7 @@ else:
 os._exit(0 if sys.stdout.flush() is None else 1)
 """
 
+pytestmark = pytest.mark.skipif(SANITIZED, reason=FOREIGN)
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 
 
