@@ -136,8 +136,6 @@ def test_a_method_that_is_not_there(call: Caller) -> None:
 
 
 def test_cancelled_by_the_client(call: Caller) -> None:
-    if call.kind == "grpclib-grpcio":
-        pytest.xfail("the server is not told of grpclib's cancellation; cause unknown")
     name = f"cancelled-{next(_names)}"
     got = call("Wait", name, cancel=True)
     assert (got.code, got.texts) == (CANCELLED, ["first"])

@@ -71,8 +71,8 @@ class Service(grpc.GenericRpcHandler):
         """One message, then nothing until the client gives up. The request is the name under which that is noted."""
         name = request.decode()
         self.events.note("begun", name)
-        yield b"first"
-        try:
+        try:  # a client may give up before the message has left
+            yield b"first"
             await asyncio.Event().wait()
         finally:
             self.events.note("abandoned", name)

@@ -74,8 +74,8 @@ class Service:
     async def wait(self, stream: Call) -> None:
         name = (await self._request(stream)).decode()
         self.events.note("begun", name)
-        await stream.send_message(b"first")
-        try:
+        try:  # a client may give up before the message has left
+            await stream.send_message(b"first")
             await asyncio.Event().wait()
         finally:
             self.events.note("abandoned", name)
