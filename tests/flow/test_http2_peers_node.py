@@ -206,8 +206,6 @@ def test_an_answer_before_the_whole_request(way: Way) -> None:
         assert answer.status == 413
     else:
         assert way.client.version == "http1"
-    if way.client.version == "http1":  # RFC 9112 9.6: the connection of an answer that came early ends, said or not
-        way.client.call("close")
     way.client.ask("/bytes?n=5&as=length").assert_pattern(5)
 
 

@@ -179,7 +179,7 @@ cdef void response_edit(Worker* w, Exchange* x, const Conn* down, const Conn* up
     if x.response.wrap:
         edit.flags |= EDIT_CHUNKED
     # A request that the upstream will not read to its end leaves the client's connection at an unknown place.
-    if w.draining or framing == FRAMING_CLOSE or strip or not (x.request.done or x.flags & EX_UP_KEEP) or (
+    if w.draining or framing == FRAMING_CLOSE or strip or (not x.request.done and (up.id or not x.flags & EX_UP_KEEP)) or (
             framing == FRAMING_STREAM and not x.response.sized and not x.response.wrap):
         x.flags &= ~<u32>EX_DOWN_KEEP
     if not x.flags & EX_DOWN_KEEP:
