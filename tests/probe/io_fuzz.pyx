@@ -176,7 +176,7 @@ cdef u32 take_stream() noexcept nogil:
     cdef u8 b = take()
     if b == 0:
         return 0
-    return <u32>2 * b - 1 if b < 240 else <u32>2 * (b - 239)
+    return <u32>(2 * b - 1 if b < 240 else 2 * (b - 239))
 
 
 # ---- peers
@@ -702,7 +702,8 @@ cdef void account() noexcept nogil:
         fail(41)
     if w.conns.takes != w.conns.gives or w.stream_count or w.down_count or w.up_count:
         fail(42)
-    if w.pools.small.takes != w.pools.small.gives or w.pools.large.takes != w.pools.large.gives:
+    if (w.pools.small.takes != w.pools.small.gives or w.pools.large.takes != w.pools.large.gives
+            or w.pools.huge.takes != w.pools.huge.gives):
         fail(43)
     if w.opened != w.closed:
         fail(44)
