@@ -14,7 +14,8 @@ from fastmesh._core.io.pipe cimport (
 )
 from fastmesh._core.io.side cimport side_head
 from fastmesh._core.io.state cimport (
-    CONN_RELAY, EX_ANSWERED, EX_DOWN_KEEP, EX_EXTENDED, EX_UP_KEEP, EX_UPGRADE, PHASE_TUNNEL, Pipe, SCRATCH_BYTES,
+    CONN_BROKEN, CONN_RELAY, EX_ANSWERED, EX_DOWN_KEEP, EX_EXTENDED, EX_UP_KEEP, EX_UPGRADE, PHASE_TUNNEL, Pipe,
+    SCRATCH_BYTES,
 )
 from fastmesh._core.wire.http1_fields cimport field_find
 from fastmesh._core.wire.http1_head cimport FRAMING_CLOSE, HEAD_DROPS, HEAD_UPGRADE, METHOD_CONNECT
@@ -144,8 +145,13 @@ cdef bint tunnel_pump(Worker* w, Exchange* x, bint to_upstream, Conn* source, Co
     return r != PUMP_SOURCE_FAILED and r != PUMP_SINK_FAILED and r != PUMP_BAD
 
 
+# A stream that was reset: the half that is over already would not notice, and the other only when it has something to say.
+cdef inline bint is_reset(const Conn* c) noexcept nogil:
+    return c.id and c.flags & CONN_BROKEN
+
+
 cdef bint tunnel_drive(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
-    cdef bint whole = tunnel_pump(w, x, 1, down, up)
+    cdef bint whole = not is_reset(down) and not is_reset(up) and tunnel_pump(w, x, 1, down, up)
     whole = whole and tunnel_pump(w, x, 0, up, down)
     if not whole:
         exchange_end_tunnel(w, x, down, up, 1)
