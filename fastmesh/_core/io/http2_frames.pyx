@@ -37,6 +37,7 @@ cdef enum:
     BLOCK_FRAMES_MOST = 64      # CONTINUATION frames of one header block; 64 KiB need four
     UPSTREAM_SHARE = 8          # one part in so many of the connection slab is kept for upstreams
     BLOCK_EXTRA = 16384         # of a block that is gathered, beyond the limit of what it says
+    SETTINGS_MOST = 64          # in one frame: each may move the window of every stream
     FRAME_SIZE_LEAST = 16384
     FRAME_SIZE_MOST = 16777215
 
@@ -49,7 +50,7 @@ cdef int glitch(Worker* w, Session* s) noexcept nogil:
     s.glitches = s.glitches - <u32>forgiven if forgiven < s.glitches else 0
     s.glitch_ns = w.now_ns
     s.glitches += 1000
-    return <int>H2_ENHANCE_YOUR_CALM if budget and s.glitches > budget * 1000 else <int>OK
+    return <int>H2_ENHANCE_YOUR_CALM if budget and s.glitches > <u64>budget * 1000 else <int>OK
 
 
 # Ends one stream: it, or what is left of it, was used against the rules.
@@ -69,9 +70,14 @@ cdef bint was_reset(const Session* s, u32 id) noexcept nogil:
     return 0
 
 
+# A stream that its client began before it heard of our GOAWAY: what comes for it is passed over (RFC 9113 6.8).
+cdef inline bint is_late(const Session* s, u32 id) noexcept nogil:
+    return id & 1 and id > s.last_id and s.flags & (SESSION_GOING | SESSION_CLIENT) == SESSION_GOING
+
+
 # Whether no frame may name this stream yet (RFC 9113 5.1: idle).
 cdef inline bint is_idle(const Session* s, u32 id) noexcept nogil:
-    return id > s.last_id or not id & 1
+    return (id > s.last_id or not id & 1) and not is_late(s, id)
 
 
 cdef void stream_ended(Worker* w, Conn* stream) noexcept nogil:
@@ -112,7 +118,9 @@ cdef int frame_data(Worker* w, Conn* c, Session* s, const Frame* f) noexcept nog
     s.data_flags = f.flags
     stream = stream_find(w, s, f.stream)
     if stream == NULL or stream.stream & STREAM_RESET:
-        return OK if was_reset(s, f.stream) or stream != NULL else stream_fail(w, c, s, NULL, f.stream, H2_STREAM_CLOSED)
+        if stream != NULL or was_reset(s, f.stream) or is_late(s, f.stream):
+            return OK
+        return stream_fail(w, c, s, NULL, f.stream, H2_STREAM_CLOSED)
     if stream.stream & STREAM_REMOTE_END:
         return stream_fail(w, c, s, stream, f.stream, H2_STREAM_CLOSED)
     if s.flags & SESSION_CLIENT and not stream.stream & STREAM_HEAD:
@@ -249,7 +257,7 @@ cdef int block_request(Worker* w, Conn* c, Session* s, u32 id, u8 flags, const u
         return <int>OK if was_reset(s, id) else <int>H2_PROTOCOL_ERROR
     if s.flags & SESSION_GOING:
         # Begun after our GOAWAY: its client knows that it is not answered (RFC 9113 6.8).
-        return OK
+        return glitch(w, s)
     s.last_id = id
     refused = refusal(w, s)
     if refused:
@@ -437,6 +445,8 @@ cdef int frame_settings(Worker* w, Conn* c, Session* s, const Frame* f, const u8
         return <int>H2_FRAME_SIZE_ERROR if f.n else <int>OK
     if f.n % 6:
         return H2_FRAME_SIZE_ERROR
+    if f.n > 6 * SETTINGS_MOST:
+        return H2_ENHANCE_YOUR_CALM
     for at in range(0, f.n, 6):
         r = setting(w, s, be16(p + at), be32(p + at + 2))
         if r != OK:
@@ -525,6 +535,9 @@ cdef int frame_update(Worker* w, Conn* c, Session* s, const Frame* f, const u8* 
 cdef int frame_priority(Worker* w, Conn* c, Session* s, const Frame* f) noexcept nogil:
     if f.stream == 0:
         return H2_PROTOCOL_ERROR
+    if f.n != 5 and is_idle(s, f.stream):
+        # A stream error cannot be told of a stream that has not begun.
+        return H2_FRAME_SIZE_ERROR
     if f.n != 5:
         return stream_fail(w, c, s, stream_find(w, s, f.stream), f.stream, H2_FRAME_SIZE_ERROR)
     return glitch(w, s)
