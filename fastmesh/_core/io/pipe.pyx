@@ -217,6 +217,14 @@ cdef inline void pipe_moved(Pipe* p, u32 n) noexcept nogil:
     p.moved_bytes += n
 
 
+# The trailer section was passed on, or its receiver has no place for it. A stream keeps it: nothing follows it there, and its
+# request may have to be sent again.
+cdef void drop_tail(Pipe* p, Conn* source) noexcept nogil:
+    if not source.id:
+        buf_cut(&source.inb, p.sent, p.tail)
+    p.tail = 0
+
+
 # The trailer section as HEADERS with END_STREAM. OK, BLOCKED, FULL or IO.
 cdef int put_trailers(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil:
     cdef int r = stream_flush(w, sink, p.tail + CHUNK_EXTRA)
@@ -232,9 +240,13 @@ cdef int put_trailers(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nog
                              source.stream & STREAM_NEVER)
     if n < 0 or stream_headers(w, sink, w.scratch, <size_t>n, 1) != OK:
         return IO
-    buf_cut(&source.inb, offset, p.tail)
-    p.tail = 0
+    drop_tail(p, source)
     return OK
+
+
+# What is ready; a source that has nothing may hold no buffer.
+cdef inline const u8* ready_of(const Pipe* p, const Conn* source) noexcept nogil:
+    return buf_head(&source.inb) + p.sent if p.ready else NULL
 
 
 # DATA, and the end of the stream with the last of it. OK: all went; else BLOCKED, FULL or IO.
@@ -243,7 +255,7 @@ cdef int put_stream(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil
     cdef i64 n
     cdef int r
     if p.ready or (end and not p.ended):
-        n = stream_send(w, sink, buf_head(&source.inb) + p.sent, p.ready, end)
+        n = stream_send(w, sink, ready_of(p, source), p.ready, end)
         if n < 0:
             return <int>n
         pipe_moved(p, <u32>n)
@@ -336,7 +348,7 @@ cdef int put_bytes(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil:
     cdef int r = conn_flush(w, sink)
     if r != OK:
         return r
-    n = conn_send(w, sink, buf_head(&source.inb) + p.sent, p.ready)
+    n = conn_send(w, sink, ready_of(p, source), p.ready)
     if n < 0:
         return IO
     pipe_moved(p, <u32>n)
@@ -359,9 +371,7 @@ cdef int pipe_send(Worker* w, Pipe* p, Conn* source, Conn* sink, u32* flags) noe
     else:
         r = put_bytes(w, p, source, sink)
     if p.ended and p.tail:
-        # Passed on, or meant for a receiver that has no place for it.
-        buf_cut(&source.inb, p.sent, p.tail)
-        p.tail = 0
+        drop_tail(p, source)
     if not flags[0] & EX_REPLAY:
         pipe_forget(w, p, source)
     if r == OK:

@@ -151,7 +151,12 @@ cdef bint session_room(Worker* w, Conn* c, size_t n) noexcept nogil:
 
 
 cdef void session_flush_later(Worker* w, Session* s) noexcept nogil:
-    if not s.flags & SESSION_FLUSH and w.flush_count < w.sessions.capacity:
+    if s.flags & SESSION_FLUSH:
+        return
+    if w.flush_count == w.conns.capacity:
+        # Sessions that began and ended within this turn have filled the list.
+        conn_defer(w, conn_get(w, s.conn))
+    else:
         s.flags |= SESSION_FLUSH
         w.flushes[w.flush_count] = s.conn
         w.flush_count += 1

@@ -164,14 +164,15 @@ cdef i64 stream_send(Worker* w, Conn* c, const u8* data, size_t n, bint end) noe
             return IO
         take = data_most(w, parent, s, c, n - sent) if sent < n else 0
         if (take == 0 and sent < n) or not session_room(w, parent, FRAME_HEADER_BYTES + CONTROL_ROOM):
-            if parent.outb.data == NULL and sent == 0 and c.send_window > 0 and s.send_window > 0:
+            if parent.outb.data == NULL and sent == 0 and (n == 0 or (c.send_window > 0 and s.send_window > 0)):
                 return FULL
             # A stream whose own window is shut hears of it by WINDOW_UPDATE.
             if c.send_window > 0 or sent == n:
                 session_wait(w, s, c, sent == n)
             break
         last = end and sent + take == n
-        session_put(w, parent, s, FRAME_DATA, FLAG_END_STREAM if last else 0, c.id, data + sent, <u32>take)
+        session_put(w, parent, s, FRAME_DATA, FLAG_END_STREAM if last else 0, c.id,
+                    data + sent if take else NULL, <u32>take)
         sent += take
         c.send_window -= <i32>take
         s.send_window -= <i32>take
