@@ -55,7 +55,7 @@ cdef enum:
     SNDBUF = 4608           # so that a peer that does not read is felt soon
     QUIET_TURNS = 400       # turns without an event after which a worker that still has to do is running round
     END_TURNS = 3000
-    END_TICKS = 40
+    END_TICKS = 60
     START_NS = 1000000000
 
 cdef i64 MS = 1000000
@@ -394,7 +394,7 @@ cdef void worker_check(Worker* w) noexcept nogil:
         fail(10)
     if w.exchange_count != w.exchanges.takes - w.exchanges.gives:
         fail(11)
-    if w.deferred_count > 2 * w.conns.capacity or w.flush_count > w.sessions.capacity:
+    if w.deferred_count > 2 * w.conns.capacity or w.flush_count > w.conns.capacity:
         fail(12)
 
 
@@ -430,7 +430,7 @@ cdef void policy_fill(Snapshot* s) noexcept nogil:
     s.policy.http1.fields = 64
     s.policy.header_timeout_ns = 1000 * MS
     s.policy.idle_timeout_ns = 3000 * MS
-    s.policy.stream_timeout_ns = 0 if b & 2 else 2000 * MS
+    s.policy.stream_timeout_ns = 8000 * MS if b & 2 else 2000 * MS
     s.policy.linger_timeout_ns = 500 * MS
     s.policy.max_connections = 3
     s.policy.keepalive_requests = 3 if b & 4 else 0
