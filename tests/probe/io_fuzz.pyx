@@ -54,7 +54,6 @@ cdef enum:
     ADDRESS_MAX = 128
     SNDBUF = 4608           # so that a peer that does not read is felt soon
     QUIET_TURNS = 400       # turns without an event after which a worker that still has to do is running round
-    END_TURNS = 3000
     END_TICKS = 60
     START_NS = 1000000000
 
@@ -672,15 +671,23 @@ cdef void requests_begin() noexcept nogil:
     turns_until_quiet()
 
 
-# All peers leave, and every timeout passes: nothing may stay.
+cdef void peers_close(Peer* peers) noexcept nogil:
+    cdef u32 i
+    for i in range(<u32>PEERS):
+        peer_close(&peers[i])
+
+
+# All peers leave, and every timeout passes: nothing may stay. What the worker still has to ask of an origin is not answered;
+# requests that wait for one connection time out one after the other, so in the end it is refused.
 cdef void stage_leave() noexcept nogil:
     cdef Worker* w = &stage.w
     cdef u32 i
-    for i in range(<u32>PEERS):
-        peer_close(&stage.clients[i])
-        peer_close(&stage.origins[i])
+    peers_close(stage.clients)
+    peers_close(stage.origins)
     for i in range(<u32>END_TICKS):
         turns_until_quiet()
+        if i > END_TICKS // 2:
+            peers_close(stage.origins)
         stage.w.now_ns += 250 * MS
         if w.down_count == 0 and w.up_count == 0 and w.stream_count == 0 and w.exchange_count == 0:
             return
@@ -734,12 +741,10 @@ cdef int play(const u8* data, size_t n, bint upstream) noexcept nogil:
         stage_leave()
     worker_stop(&stage.w)
     account()
-    for i in range(<u32>PEERS):
-        peer_close(&stage.clients[i])
-        peer_close(&stage.origins[i])
+    peers_close(stage.clients)
+    peers_close(stage.origins)
     origins_accept()
-    for i in range(<u32>PEERS):
-        peer_close(&stage.origins[i])
+    peers_close(stage.origins)
     worker_free(&stage.w)
     for i in range(stage.snapshot_count):
         snapshot_free(stage.snapshots[i])
