@@ -53,8 +53,9 @@ def translate() -> list[Path]:
     done = subprocess.run([sys.executable, "setup.py"], cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stdout + done.stderr)
+    helpers = sorted((ROOT / "tests" / "probe").glob("*_peer.pyx"))
     core = [path for prefix in SOURCES for path in (ROOT / "fastmesh" / "_core" / prefix).glob("*.pyx")]
-    return [BUILD / path.relative_to(ROOT).with_suffix(".c") for path in [*sorted(core), *probes()]]
+    return [BUILD / path.relative_to(ROOT).with_suffix(".c") for path in [*sorted(core), *helpers, *probes()]]
 
 
 def build(target: Path, sources: list[Path], command: list[str]) -> subprocess.Popen[bytes] | None:

@@ -10,7 +10,7 @@ Laws: 1-19 what the worker owns, looked at after every turn; 20-29 what it wrote
 closed and every timeout has passed, and after its end.
 """
 from libc.stdlib cimport abort, calloc
-from libc.string cimport memcmp, memcpy, memset, strlen
+from libc.string cimport memcpy, memset, strlen
 
 from fastmesh._core.base.slab cimport SLAB_NONE, slab_index, slab_live
 from fastmesh._core.base.status cimport OK
@@ -18,7 +18,7 @@ from fastmesh._core.base.text cimport Text, text_date, text_init
 from fastmesh._core.base.types cimport i64, u8, u16, u32, u64
 from fastmesh._core.base.wheel cimport wheel_init
 from fastmesh._core.ffi.linux cimport (
-    AF_INET, AF_UNIX, SHUT_WR, epoll_event, sockaddr, sys_accept, sys_close, sys_epoll_wait, sys_recv, sys_send, sys_shutdown,
+    AF_INET, AF_UNIX, SHUT_WR, epoll_event, sockaddr, sys_accept, sys_close, sys_epoll_wait, sys_shutdown,
 )
 from fastmesh._core.io.connection cimport conn_deadline, conn_open
 from fastmesh._core.io.session cimport session_of
@@ -32,8 +32,12 @@ from fastmesh._core.routing.snapshot cimport (
     snapshot_text,
 )
 from fastmesh._core.wire.http2_frame cimport (
-    FLAG_END_HEADERS, FLAG_END_STREAM, FRAME_DATA, FRAME_HEADERS, FRAME_PAYLOAD_LEAST, FRAME_RST_STREAM, FRAME_SETTINGS,
-    FRAME_WINDOW_UPDATE, PREFACE_BYTES, Frame, frame_read, frame_write, preface, put32,
+    FLAG_END_HEADERS, FLAG_END_STREAM, FRAME_DATA, FRAME_HEADERS, FRAME_SETTINGS, FRAME_WINDOW_UPDATE,
+    PREFACE_BYTES, preface, put32,
+)
+from tests.probe.io_peer cimport (
+    CLIENT_TEXTS, ORIGIN_TEXTS, REQUEST_N, REQUESTS, RESPONSE_N, RESPONSES, Peer, peer_close, peer_frame, peer_init,
+    peer_read, peer_send,
 )
 
 cdef extern from "sys/socket.h" nogil:
@@ -59,19 +63,6 @@ cdef enum:
 
 cdef i64 MS = 1000000
 
-# One client or origin.
-ctypedef struct Peer:
-    int fd                  # -1: none
-    u8 http2
-    u8 deaf                 # it does not read
-    u32 next_id             # of a client's next request
-    # what it read
-    u8 head[9]
-    u32 have
-    u32 skip                # bytes of the preface, or of a payload, still to come
-    u32 top                 # highest stream begun by the worker
-    u64 seen                # bit per such stream below 128
-
 # Everything of one input.
 ctypedef struct Stage:
     Worker w
@@ -84,66 +75,13 @@ ctypedef struct Stage:
     size_t n
     size_t at
     u8 options[4]
-    u8 helpful              # origins answer by themselves
     int law                 # first that broke
 
 cdef Stage* stage = <Stage*>calloc(1, sizeof(Stage))
-cdef u8* space = <u8*>calloc(1, 1 << 18)
+cdef u8* space = <u8*>calloc(1, 1 << 17)
 cdef int listener = -1
 cdef u8 listener_address[ADDRESS_MAX]
 cdef unsigned int listener_address_n = 0
-
-cdef const char* REQUESTS[8]
-cdef u32 REQUEST_N[8]
-cdef const char* RESPONSES[8]
-cdef u32 RESPONSE_N[8]
-cdef const char* CLIENT_TEXTS[8]
-cdef const char* ORIGIN_TEXTS[8]
-
-
-cdef void block(const char** table, u32* lengths, u32 i, const char* text, u32 n) noexcept nogil:
-    table[i] = text
-    lengths[i] = n
-
-
-# Header blocks from the static table, so that any of them may come at any time.
-cdef void blocks_init() noexcept nogil:
-    block(REQUESTS, REQUEST_N, 0, b"\x82\x86\x84\x41\x01a", 6)
-    block(REQUESTS, REQUEST_N, 1, b"\x83\x86\x84\x41\x01a", 6)
-    block(REQUESTS, REQUEST_N, 2, b"\x83\x86\x84\x41\x01a\x0f\x0d\x0210", 10)
-    block(REQUESTS, REQUEST_N, 3, b"\x83\x86\x84\x41\x01a\x0f\x10\x10" b"application/grpc\x00\x02te\x08trailers", 38)
-    block(REQUESTS, REQUEST_N, 4, b"\x02\x07" b"CONNECT\x41\x01a", 12)
-    block(REQUESTS, REQUEST_N, 5, b"\x02\x07" b"CONNECT\x86\x84\x41\x01a\x00\x09:protocol\x09websocket", 35)
-    block(REQUESTS, REQUEST_N, 6, b"\x00\x01x\x01y", 5)
-    block(REQUESTS, REQUEST_N, 7, b"\x02\x04HEAD\x86\x84\x41\x01a", 11)
-    block(RESPONSES, RESPONSE_N, 0, b"\x88", 1)
-    block(RESPONSES, RESPONSE_N, 1, b"\x88\x0f\x0d\x015", 5)
-    block(RESPONSES, RESPONSE_N, 2, b"\x89", 1)
-    block(RESPONSES, RESPONSE_N, 3, b"\x08\x03" b"103", 5)
-    block(RESPONSES, RESPONSE_N, 4, b"\x88\x0f\x10\x10" b"application/grpc", 20)
-    block(RESPONSES, RESPONSE_N, 5, b"\x00\x0b" b"grpc-status\x01" b"0", 15)
-    block(RESPONSES, RESPONSE_N, 6, b"\x8b", 1)
-    block(RESPONSES, RESPONSE_N, 7, b"\x10\x01x\x01y", 5)
-
-
-cdef void texts_init() noexcept nogil:
-    CLIENT_TEXTS[0] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-    CLIENT_TEXTS[1] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
-    CLIENT_TEXTS[2] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    CLIENT_TEXTS[3] = b"5\r\nhello\r\n"
-    CLIENT_TEXTS[4] = b"0\r\nx: y\r\n\r\n"
-    CLIENT_TEXTS[5] = b"0\r\n\r\n"
-    CLIENT_TEXTS[6] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
-    CLIENT_TEXTS[7] = b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n"
-    ORIGIN_TEXTS[0] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-    ORIGIN_TEXTS[1] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    ORIGIN_TEXTS[2] = b"5\r\nhello\r\n"
-    ORIGIN_TEXTS[3] = b"0\r\nx: y\r\n\r\n"
-    ORIGIN_TEXTS[4] = b"0\r\n\r\n"
-    ORIGIN_TEXTS[5] = b"HTTP/1.1 200 OK\r\n\r\n"
-    ORIGIN_TEXTS[6] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
-    ORIGIN_TEXTS[7] = b"HTTP/1.1 103 Early Hints\r\n\r\n"
-
 
 cdef void fail(int law) noexcept nogil:
     if stage.law == 0:
@@ -180,97 +118,13 @@ cdef u32 take_stream() noexcept nogil:
 
 # ---- peers
 
-cdef void peer_send(Peer* p, const u8* data, size_t n) noexcept nogil:
-    # What does not fit is lost: that is an input too.
-    if p.fd >= 0 and n:
-        sys_send(p.fd, data, n)
-
-
-cdef void peer_frame(Peer* p, u8 type, u8 flags, u32 id, const u8* payload, u32 n) noexcept nogil:
-    cdef u8* to = space + (1 << 17)
-    if n > (1 << 16):
-        n = 1 << 16
-    frame_write(to, n, type, flags, id)
-    if n:
-        memcpy(to + 9, payload, n)
-    peer_send(p, to, n + 9)
-
-
-cdef void peer_close(Peer* p) noexcept nogil:
-    if p.fd >= 0:
-        sys_close(p.fd)
-    memset(p, 0, sizeof(Peer))
-    p.fd = -1
-
-
-# The head of a frame that the worker wrote.
-cdef void frame_seen(Peer* p, bint origin) noexcept nogil:
-    cdef Frame f
-    cdef u64 bit
-    frame_read(p.head, &f)
-    p.skip = f.n
-    bit = <u64>1 << ((f.stream >> 1) & 63)
-    if f.n > FRAME_PAYLOAD_LEAST:
-        fail(20)
-    if not origin or f.stream >= 128:
-        return
-    if f.type == FRAME_HEADERS and not p.seen & bit:
-        # RFC 9113 5.1.1: a stream's id is above those of all that began before.
-        if f.stream < p.top or not f.stream & 1:
-            fail(21)
-        p.top = f.stream
-        p.seen |= bit
-        if stage.helpful:
-            answer(p, f.stream)
-    elif f.stream and not p.seen & bit:
-        # Nothing may be said of a stream that is idle (RFC 9113 5.1).
-        fail(22)
-
-
-cdef void answer(Peer* p, u32 id) noexcept nogil:
-    peer_frame(p, FRAME_HEADERS, FLAG_END_HEADERS, id, <const u8*>RESPONSES[0], RESPONSE_N[0])
-    peer_frame(p, FRAME_DATA, FLAG_END_STREAM, id, <const u8*>b"hello", 5)
-
-
-cdef void frames_scan(Peer* p, const u8* data, size_t n, bint origin) noexcept nogil:
-    cdef size_t most
-    while n:
-        most = n if n < p.skip else p.skip
-        if most == 0 and p.have < 9:
-            p.head[p.have] = data[0]
-            p.have += 1
-            most = 1
-        elif p.skip:
-            p.skip -= <u32>most
-        data += most
-        n -= most
-        if p.have == 9:
-            p.have = 0
-            frame_seen(p, origin)
-
-
-cdef void peer_read(Peer* p, bint origin) noexcept nogil:
-    cdef long n
-    while p.fd >= 0 and not p.deaf:
-        n = sys_recv(p.fd, space, 1 << 16)
-        if n <= 0:
-            return
-        if origin and p.top == 0 and n >= PREFACE_BYTES and memcmp(space, preface(), PREFACE_BYTES) == 0:
-            p.http2 = 1
-            p.skip = PREFACE_BYTES
-            p.top = 1
-            peer_frame(p, FRAME_SETTINGS, 0, 0, NULL, 0)
-        if p.http2:
-            frames_scan(p, space, <size_t>n, origin)
-        elif origin and stage.helpful:
-            peer_send(p, <const u8*>ORIGIN_TEXTS[0], strlen(ORIGIN_TEXTS[0]))
-
-
 cdef void peers_read() noexcept nogil:
     cdef u32 i
     for i in range(<u32>PEERS):
-        peer_read(&stage.clients[i], 0)
-        peer_read(&stage.origins[i], 1)
+        peer_read(&stage.clients[i])
+        peer_read(&stage.origins[i])
+        fail(stage.clients[i].law)
+        fail(stage.origins[i].law)
 
 
 # What downstream_accept does for a connection.
@@ -570,7 +424,7 @@ cdef void step_other(Peer* client, Peer* origin) noexcept nogil:
     elif what == 5:
         windows_open(origin, take_stream())
     elif what == 6:
-        stage.helpful ^= 1
+        origin.helpful ^= 1
     else:
         turns_until_quiet()
 
@@ -643,8 +497,8 @@ cdef void stage_open(const u8* data, size_t n) noexcept nogil:
     stage.at = 4
     stage.shared.workers = 1
     for i in range(<u32>PEERS):
-        stage.clients[i].fd = -1
-        stage.origins[i].fd = -1
+        peer_init(&stage.clients[i], 0)
+        peer_init(&stage.origins[i], 1)
     if worker_init(w, &stage.shared, 0, 40 if tight else 200, 16 if tight else 80, 10 if tight else 100,
                    3 if tight else 20, 4, 4, 4) != OK:
         abort()
@@ -728,7 +582,8 @@ cdef int play(const u8* data, size_t n, bint upstream) noexcept nogil:
         return 0
     listener_init()
     stage_open(data, n)
-    stage.helpful = not upstream
+    for i in range(<u32>PEERS):
+        stage.origins[i].helpful = not upstream
     client_open(&stage.clients[0], not stage.options[3] & 4)
     if upstream:
         requests_begin()
@@ -759,8 +614,6 @@ cdef int fuzz_io_upstream(const u8* data, size_t n) noexcept nogil:
     return play(data, n, 1)
 
 
-blocks_init()
-texts_init()
 TARGETS = ("io_session", "io_upstream")
 
 
