@@ -6,7 +6,7 @@ from fastmesh._core.io.state cimport Conn, Worker
 from fastmesh._core.io.stream cimport stream_credit, stream_flush, stream_headers, stream_recv
 
 cdef enum:
-    HEAD_ROOM = 16384       # what a head takes at most before it is known; a longer one asks again
+    HEAD_ROOM = 8192        # what most heads take, so that a small buffer will do; a longer one asks again
 
 # As conn_recv; of a stream the bytes are in inb already.
 cdef inline i64 side_recv(Worker* w, Conn* c) noexcept nogil:

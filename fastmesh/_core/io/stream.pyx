@@ -194,8 +194,12 @@ cdef int stream_flush(Worker* w, Conn* c, size_t n) noexcept nogil:
         return IO
     if buf_len(&parent.outb) < OUT_HEAD_HIGH and session_room(w, parent, n):
         return OK
+    if buf_len(&parent.outb) == 0:
+        # Nothing is on its way out whose leaving could wake it: what is missing is a buffer.
+        buf_give(&w.pools, &parent.outb)
+        return FULL
     session_wait(w, s, c, 1)
-    return FULL if parent.outb.data == NULL else BLOCKED
+    return BLOCKED
 
 
 cdef int stream_headers(Worker* w, Conn* c, const u8* block, size_t n, bint end) noexcept nogil:
