@@ -25,10 +25,8 @@ from fastmesh._core.wire.http2_frame cimport (
 cdef enum:
     UPDATES_FIRST = 100     # WINDOW_UPDATEs that are free before we send anything
     WAKES = 64              # streams woken at once
-    RESET_COST = 1000       # see Session.resets_spent
-    RESETS_MOST = 200000    # resets on one connection to an endpoint before it is left: a server counts them against all
-    RESETS_PER_MS = 20      # that are forgiven
     STREAMS_ASSUMED = 100   # of a peer that has not said how many (RFC 9113 6.5.2 recommends no fewer)
+    RESETS_MOST = 100       # resets on one connection to an endpoint before it is left: a server counts them against all
 
 
 cdef u32 put_setting(u8* out, u32 id, u32 value) noexcept nogil:
@@ -180,17 +178,13 @@ cdef void session_frame(Worker* w, Conn* c, Session* s, u8 type, u8 flags, u32 i
 
 cdef void session_reset(Worker* w, Conn* c, Session* s, u32 id, u32 error) noexcept nogil:
     cdef u8[4] payload
-    cdef i64 forgiven
     put32(payload, error)
     session_frame(w, c, s, FRAME_RST_STREAM, 0, id, payload, 4)
     meters_count(&w.meters, COUNT_H2_RESETS_OUT, 1)
     s.reset_ids[s.reset_at % SESSION_RESETS] = id
     s.reset_at += 1
     if s.flags & SESSION_CLIENT:
-        forgiven = (w.now_ns - s.reset_ns) // 1000000 * RESETS_PER_MS
-        s.resets_spent = s.resets_spent - <u32>forgiven if forgiven < s.resets_spent else 0
-        s.resets_spent += RESET_COST
-        s.reset_ns = w.now_ns
+        s.resets_spent += 1
         # The server may end a connection that resets much: the others' requests are not put at that risk.
         if s.resets_spent >= RESETS_MOST:
             s.flags |= SESSION_GOING

@@ -162,9 +162,8 @@ ctypedef struct Session:
     i64 ping_ns             # between two PINGs of ours while it has streams, 0: none
     i64 ping_timeout_ns     # and how long their answer may take
     i64 starved_ns          # since when, 0: not
-    u32 resets_spent        # client: resets we sent, in thousandths, as of reset_ns
+    u32 resets_spent        # client: resets we sent
     u32 reset_at            # where the next id goes in reset_ids
-    i64 reset_ns
     u32 reset_ids[SESSION_RESETS]
     u32 buckets[SESSION_BUCKETS]    # first stream by id, by index
     HpackDecoder decoder
