@@ -53,6 +53,12 @@ cdef int glitch(Worker* w, Session* s) noexcept nogil:
     return <int>H2_ENHANCE_YOUR_CALM if budget and s.glitches > <u64>budget * 1000 else <int>OK
 
 
+# A frame for a stream that has ended on our side. A server may have sent some before it heard of that; a client that sends
+# many makes us work for nothing.
+cdef inline int late(Worker* w, Session* s) noexcept nogil:
+    return <int>OK if s.flags & SESSION_CLIENT else glitch(w, s)
+
+
 # Ends one stream: it, or what is left of it, was used against the rules.
 cdef int stream_fail(Worker* w, Conn* c, Session* s, Conn* stream, u32 id, u32 error) noexcept nogil:
     session_reset(w, c, s, id, error)
@@ -118,9 +124,9 @@ cdef int frame_data(Worker* w, Conn* c, Session* s, const Frame* f) noexcept nog
     s.data_flags = f.flags
     stream = stream_find(w, s, f.stream)
     if stream == NULL or stream.stream & STREAM_RESET:
-        if stream != NULL or was_reset(s, f.stream) or is_late(s, f.stream):
-            return OK
-        return stream_fail(w, c, s, NULL, f.stream, H2_STREAM_CLOSED)
+        if stream == NULL and not was_reset(s, f.stream) and not is_late(s, f.stream):
+            return stream_fail(w, c, s, NULL, f.stream, H2_STREAM_CLOSED)
+        return <int>OK if s.data_left else late(w, s)
     if stream.stream & STREAM_REMOTE_END:
         return stream_fail(w, c, s, stream, f.stream, H2_STREAM_CLOSED)
     if s.flags & SESSION_CLIENT and not stream.stream & STREAM_HEAD:
@@ -197,7 +203,7 @@ cdef int block_trailers(Worker* w, Conn* c, Session* s, Conn* stream, u8 flags, 
     if r == CLOSED:
         return H2_COMPRESSION_ERROR
     if stream.stream & STREAM_RESET:
-        return OK
+        return late(w, s)
     if stream.stream & STREAM_REMOTE_END:
         return stream_fail(w, c, s, stream, stream.id, H2_STREAM_CLOSED)
     if stream.state == CONN_RELAY:
@@ -254,7 +260,7 @@ cdef int block_request(Worker* w, Conn* c, Session* s, u32 id, u8 flags, const u
         return H2_COMPRESSION_ERROR
     if known:
         # A stream that has closed, or that was skipped: no id may come again (RFC 9113 5.1.1).
-        return <int>OK if was_reset(s, id) else <int>H2_PROTOCOL_ERROR
+        return late(w, s) if was_reset(s, id) else <int>H2_PROTOCOL_ERROR
     if s.flags & SESSION_GOING:
         # Begun after our GOAWAY: its client knows that it is not answered (RFC 9113 6.8).
         return glitch(w, s)
@@ -380,7 +386,7 @@ cdef int frame_reset(Worker* w, Conn* c, Session* s, const Frame* f, const u8* p
     meters_count(&w.meters, COUNT_H2_RESETS_IN, 1)
     stream = stream_find(w, s, f.stream)
     if stream == NULL or stream.stream & STREAM_RESET:
-        return OK if stream == NULL and was_reset(s, f.stream) else glitch(w, s)
+        return late(w, s) if stream == NULL and was_reset(s, f.stream) else glitch(w, s)
     if s.flags & SESSION_CLIENT and stream.stream & STREAM_REMOTE_END:
         # The response is whole: only the rest of the request is not wanted (RFC 9113 8.1).
         stream.stream |= STREAM_RESET
@@ -441,8 +447,12 @@ cdef int frame_settings(Worker* w, Conn* c, Session* s, const Frame* f, const u8
     if f.stream:
         return H2_PROTOCOL_ERROR
     if f.flags & FLAG_ACK:
+        if f.n:
+            return H2_FRAME_SIZE_ERROR
+        if s.flags & SESSION_SETTLED:
+            return glitch(w, s)
         s.flags |= SESSION_SETTLED
-        return <int>H2_FRAME_SIZE_ERROR if f.n else <int>OK
+        return OK
     if f.n % 6:
         return H2_FRAME_SIZE_ERROR
     if f.n > 6 * SETTINGS_MOST:
@@ -481,6 +491,7 @@ cdef int frame_ping(Worker* w, Conn* c, Session* s, const Frame* f, const u8* p)
 cdef int frame_goaway(Worker* w, Conn* c, Session* s, const Frame* f, const u8* p) noexcept nogil:
     cdef u32 i, last
     cdef Conn* stream
+    cdef bint again = s.flags & SESSION_GOING != 0
     if f.stream:
         return H2_PROTOCOL_ERROR
     if f.n < 8:
@@ -489,7 +500,7 @@ cdef int frame_goaway(Worker* w, Conn* c, Session* s, const Frame* f, const u8* 
     s.flags |= SESSION_GOING
     conn_defer(w, c)
     if not s.flags & SESSION_CLIENT:
-        return OK
+        return glitch(w, s)
     last = be32(p) & 0x7FFFFFFF
     for i in range(<u32>SESSION_BUCKETS):
         stream = <Conn*>slab_live(&w.conns, s.buckets[i])
@@ -497,7 +508,7 @@ cdef int frame_goaway(Worker* w, Conn* c, Session* s, const Frame* f, const u8* 
             if stream.id > last and not stream.stream & STREAM_RESET:
                 stream_break(w, stream, 1)
             stream = <Conn*>slab_live(&w.conns, stream.chain)
-    return OK
+    return glitch(w, s) if again else <int>OK
 
 
 cdef int frame_update(Worker* w, Conn* c, Session* s, const Frame* f, const u8* p) noexcept nogil:
@@ -518,7 +529,7 @@ cdef int frame_update(Worker* w, Conn* c, Session* s, const Frame* f, const u8* 
     else:
         stream = stream_find(w, s, f.stream)
         if stream == NULL or stream.stream & STREAM_RESET:
-            return OK if was_reset(s, f.stream) else glitch(w, s)
+            return late(w, s) if was_reset(s, f.stream) else glitch(w, s)
         if n == 0:
             return stream_fail(w, c, s, stream, f.stream, H2_PROTOCOL_ERROR)
         if stream.send_window + n > WINDOW_MOST:
