@@ -28,6 +28,7 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "space in the host": (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
     "userinfo": (b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "length of a CONNECT to port 0": (b"CONNECT a:0 HTTP/1.1\r\nHost: a:0\r\n\r\n", 400),
+    "HTTP/2 preface with a wrong end": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r", 505),
     "HTTP/0.9": (b"GET /\r\n\r\n", 400),
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ import itertools
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import cast
 
@@ -62,15 +62,24 @@ class Peer:
         """In pieces, each a packet of its own."""
         self._transmit([data[at : at + size] for at in range(0, len(data), size)])
 
-    def send_reading(self, data: bytes, *, deaf: bool = False, patience: float = DEADLINE_S) -> bool:
-        """Sends while it reads what comes, so that neither side waits for the other. `deaf`: without reading.
+    def send_reading(self, pieces: Sequence[bytes], *, deaf: bool = False, patience: float = DEADLINE_S) -> bool:
+        """Sends piece by piece while it reads what comes, so that neither side waits for the other. `deaf`: without
+        reading. What we would answer by ourselves waits for the last piece, since a piece may end amid a frame.
 
         False: the peer has taken nothing for `patience` seconds. A connection that ends swallows the rest.
         """
-        self._outgoing += data
-        self._note_sent()
         self._held = bytearray()
-        left = memoryview(data)
+        if not all(self._send_piece(piece, deaf, patience) for piece in pieces):
+            return False
+        held, self._held = self._held, None
+        if held and not self.ended:
+            self.send(bytes(held))
+        return True
+
+    def _send_piece(self, piece: bytes, deaf: bool, patience: float) -> bool:
+        self._outgoing += piece
+        self._note_sent()
+        left = memoryview(piece)
         while left and not self.ended:
             readable, writable, _ = select.select([] if deaf else [self.sock], [self.sock], [], patience)
             if not (readable or writable):
@@ -79,9 +88,6 @@ class Peer:
                 self._read_some()
             if writable and not self.ended:
                 left = left[self._send_some(left) :]
-        held, self._held = self._held, None
-        if held and not self.ended:
-            self.send(bytes(held))
         return True
 
     def _read_some(self) -> None:
@@ -149,6 +155,7 @@ class Peer:
             data, how = b"", "RST"
         if not data:
             self.ended = how
+            self._take_all()
             if self._buffer and how == "FIN":  # a reset may take the end of what was sent with it
                 raise Breach(f"the connection ends in a frame: {bytes(self._buffer[:40])!r}")
             raise Gone(how)

@@ -231,10 +231,10 @@ class Player:
     def _flush(self) -> None:
         data = b"".join(self._out)
         self._out.clear()
-        for piece in pieces(data, self.way, self.seed) if len(data) < 1 << 14 else [data]:
-            if not self.stuck:
-                patience = STUCK_S if self.deaf else DEADLINE_S
-                self.stuck = not self.peer.send_reading(piece, deaf=self.deaf, patience=patience)
+        if self.stuck:
+            return
+        cut = pieces(data, self.way, self.seed) if len(data) < 1 << 14 else [data]
+        self.stuck = not self.peer.send_reading(cut, deaf=self.deaf, patience=STUCK_S if self.deaf else DEADLINE_S)
 
     def _do(self, verb: str, words: list[str]) -> None:
         peer = self.peer

@@ -40,6 +40,10 @@ class Window:
     size: int = WINDOW
 
 
+def _is_interim(head: Fields) -> bool:
+    return any(name == ":status" and value.startswith("1") for name, value in head)
+
+
 @dataclass
 class Stream:
     """What one stream has brought."""
@@ -68,12 +72,12 @@ class Stream:
 
     @property
     def interim(self) -> list[Fields]:
-        return [head for head in self.heads if dict(head).get(":status", "").startswith("1")]
+        return [head for head in self.heads if _is_interim(head)]
 
     @property
     def final(self) -> list[Fields]:
         """The head, and the trailers if there are any."""
-        return [head for head in self.heads if head not in self.interim]
+        return [head for head in self.heads if not _is_interim(head)]
 
     @property
     def fields(self) -> dict[str, str]:
