@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.probe import io_fuzz, wire2_fuzz, wire_fuzz, wire_head2_fuzz
+from tests.probe import io_fuzz, wire2_fuzz, wire_fuzz, wire_head2_fuzz, wire_web_fuzz
 
 SEEDS = Path(__file__).resolve().parents[1] / "corpus" / "fuzz"
-RUN = {target: probe.run for probe in (wire_fuzz, wire2_fuzz, wire_head2_fuzz, io_fuzz) for target in probe.TARGETS}
+PROBES = (wire_fuzz, wire2_fuzz, wire_head2_fuzz, wire_web_fuzz, io_fuzz)
+RUN = {target: probe.run for probe in PROBES for target in probe.TARGETS}
 
 
 @pytest.mark.parametrize("target", RUN)
