@@ -135,10 +135,15 @@ cdef void session_rest(Worker* w, Session* s) noexcept nogil:
         conn_deadline(w, c, w.now_ns + s.idle_ns)
 
 
-# Room for n more bytes in outb.
+# Room for n more bytes in outb. A buffer that is taken and not used after all goes back with the turn's flush.
 cdef bint session_room(Worker* w, Conn* c, size_t n) noexcept nogil:
-    if c.outb.data == NULL and buf_take(&w.pools, &c.outb, n) != OK and buf_take(&w.pools, &c.outb, 1) != OK:
-        return 0
+    cdef Session* s
+    if c.outb.data == NULL:
+        if buf_take(&w.pools, &c.outb, n) != OK and buf_take(&w.pools, &c.outb, 1) != OK:
+            return 0
+        s = session_of(w, c)
+        if s != NULL:
+            session_flush_later(w, s)
     if buf_room(&c.outb) >= n:
         return 1
     if c.outb.r:
