@@ -8,10 +8,11 @@ from typing import Protocol
 
 from bench.macro import peers
 
-HTTP1, HTTP2 = "http/1.1", "h2"
+HTTP1, HTTP2, TCP = "http/1.1", "h2", "tcp"
 Protocols = tuple[str, str]  # of the client, of the upstream
 OVER_HTTP1: Protocols = (HTTP1, HTTP1)
 OVER_HTTP2: Protocols = (HTTP2, HTTP2)
+OVER_TCP: Protocols = (TCP, TCP)  # relayed as it is
 
 
 @dataclass(frozen=True)

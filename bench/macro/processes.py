@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.macro import http2
-from bench.macro.peer import HTTP1, HTTP2
+from bench.macro import http2, tcp
+from bench.macro.peer import HTTP1, HTTP2, TCP
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 STOP_SECONDS = 10.0
@@ -130,8 +130,11 @@ class Process:
 
     def wait_ready(self, port: int, path: str = "/", within_s: float = 30, host: str = "127.0.0.1",
                    protocol: str = HTTP1) -> float:
-        """Seconds from exec to the first 200 on the port. Raises RuntimeError when it ends or takes too long."""
-        answered = http2.answers_200 if protocol == HTTP2 else answers_200
+        """Seconds from exec to the first 200 on the port, or the first answer that is no HTTP.
+
+        Raises RuntimeError when it ends or takes too long.
+        """
+        answered = {HTTP1: answers_200, HTTP2: http2.answers_200, TCP: tcp.answers}[protocol]
         deadline = self.begun_s + within_s
         while time.perf_counter() < deadline:
             if self.popen.poll() is not None:

@@ -27,6 +27,11 @@ TITLES = {
     "grpc": "CPU per unary gRPC call, connections x streams, 100-byte messages",
     "h2-bulk": "CPU of a body of 1 GiB in one HTTP/2 stream, by direction",
     "h2-instructions": "User instructions per request over HTTP/2, connections x streams",
+    "tcp": "CPU per exchange of 100 bytes each way, 50 relayed connections",
+    "tcp-connect": "CPU per relayed connection that carries 100 bytes each way",
+    "tcp-bulk": "CPU of relayed bytes, 4 connections, by direction",
+    "tcp-first": "Time to the first byte of a server that speaks first",
+    "tcp-idle": "Memory of an idle relayed connection",
     "balance": "Answers within 1 s at 1,000 a second, 11 endpoints, one of them slow for half of the run",
 }
 # The column that is compared between peers.
@@ -40,6 +45,9 @@ MAIN = {
     "spin": "p99_us",
     "connections": "idle_bytes",
     "active": "active_bytes",
+    "tcp-bulk": "cpu_ms_per_gb",
+    "tcp-first": "p50_us",
+    "tcp-idle": "idle_bytes",
     "balance": "success_percent",
 }
 VARIED = (

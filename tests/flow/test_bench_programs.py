@@ -1,5 +1,6 @@
 """The benchmark's C programs do what they are believed to do."""
 
+import contextlib
 import json
 import os
 import socket
@@ -106,6 +107,58 @@ def test_client_counts_what_is_no_200_as_failed(client: str) -> None:
         result = run(client, server, answer_of(503), "rate", "1", "50", "100", "0", "0.1")
         server.shutdown(socket.SHUT_RDWR)
     assert (result["answered"], result["failed"]) == (0, 10)
+
+
+@pytest.fixture
+def tcp(tmp_path: Path) -> str:
+    return built("load/tcp.c", tmp_path)
+
+
+@contextlib.contextmanager
+def tcp_server(tcp: str, *options: str) -> Iterator[str]:
+    """Its port."""
+    port = free_port()
+    process = subprocess.Popen([tcp, "serve", str(port), *options], env=ALONE)
+    try:
+        until(lambda: accepts(port), "the server to listen")
+        yield str(port)
+    finally:
+        process.terminate()
+        assert process.wait(DEADLINE_S) == -15
+
+
+@pytest.mark.parametrize("mode", ["rpc", "connect", "down", "up"])
+def test_exchanges_are_whole(tcp: str, mode: str) -> None:
+    with tcp_server(tcp) as port:
+        done = subprocess.run([tcp, mode, port, "3", "0.05"], capture_output=True, timeout=30, env=ALONE, check=True)
+    result = json.loads(done.stdout)
+    assert result["exchanges"] >= 3
+    assert result["failed"] == 0
+    assert result["bytes"] == (result["exchanges"] << 26 if mode in ("down", "up") else 0)
+    assert 0 < result["p50_us"] <= result["p99_us"]
+
+
+def test_greetings_are_counted(tcp: str) -> None:
+    with tcp_server(tcp, "greeting") as port:
+        done = subprocess.run([tcp, "first", port, "20"], capture_output=True, timeout=30, env=ALONE, check=True)
+    assert (json.loads(done.stdout)["exchanges"], json.loads(done.stdout)["failed"]) == (20, 0)
+
+
+@pytest.mark.parametrize("mode", ["rpc", "connect", "down", "up"])
+def test_an_exchange_that_breaks_has_failed(tcp: str, mode: str) -> None:
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(100)
+            connection.sendall(b"x" * 99)
+
+    with listen() as server:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        command = [tcp, mode, str(server.getsockname()[1]), "1", "0.01"]
+        done = subprocess.run(command, capture_output=True, timeout=30, env=ALONE, check=True)
+        thread.join(DEADLINE_S)
+    assert (json.loads(done.stdout)["exchanges"], json.loads(done.stdout)["failed"]) == (0, 1)
 
 
 def test_forwarder_moves_every_byte_and_each_end_of_stream(forwarder: tuple[socket.socket, str]) -> None:

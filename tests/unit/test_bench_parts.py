@@ -11,7 +11,7 @@ from bench.macro.client import Latency
 from bench.macro.measures import MEASURES, Bench
 from bench.macro.measures.instructions import by_function
 from bench.macro.measures.scale import addresses
-from bench.macro.peer import HTTP1, HTTP2, OVER_HTTP1, OVER_HTTP2, Setup
+from bench.macro.peer import HTTP1, HTTP2, OVER_HTTP1, OVER_HTTP2, OVER_TCP, Setup
 from bench.macro.processes import Cores, Cpu
 from bench.report.markdown import TITLES, ratio, table
 
@@ -130,7 +130,10 @@ def test_fastmesh_is_told_what_its_upstream_speaks(tmp_path: Path) -> None:
         launch = peer.load()["fastmesh"].launch(Setup(4143, ("127.0.0.1:9001",), tmp_path, protocols=protocols))
         assert launch is not None
         said[protocols] = launch.environment.get("FASTMESH_UPSTREAM_PROTOCOL")
-    assert said == {OVER_HTTP1: None, OVER_HTTP2: "http2", (HTTP1, HTTP2): "http2", (HTTP2, HTTP1): "http1"}
+        assert (launch.environment.get("FASTMESH_LISTENER_PROTOCOL") == "detect") == (protocols == OVER_TCP)
+    assert said == {
+        OVER_HTTP1: None, OVER_HTTP2: "http2", OVER_TCP: None, (HTTP1, HTTP2): "http2", (HTTP2, HTTP1): "http1"
+    }  # fmt: skip
 
 
 HTTP2_SAID = {
@@ -149,6 +152,24 @@ def test_a_peer_s_config_says_http2_on_the_side_where_it_is_wanted_and_on_no_oth
         config = config_of(name, protocols, tmp_path / "-".join(protocols).replace("/", ""))
         for said, protocol in zip(HTTP2_SAID[name], protocols, strict=True):
             assert not said or (said in config) == (protocol == HTTP2), (protocols, config)
+
+
+TCP_SAID = {
+    "haproxy": ("mode tcp", "mode http", "http-reuse"),
+    "envoy": ("tcp_proxy.v3.TcpProxy", "http_connection_manager"),
+    "nginx": ("stream {", "http {"),
+}
+
+
+@pytest.mark.parametrize("name", TCP_SAID)
+def test_a_peer_s_config_relays_tcp_where_it_is_wanted_and_only_there(name: str, tmp_path: Path) -> None:
+    if name == "envoy":
+        pytest.importorskip("envoy", reason="of the bench extra")
+    relays, *others = TCP_SAID[name]
+    for protocols in peer.load()[name].PROTOCOLS:
+        config = config_of(name, protocols, tmp_path / "-".join(protocols).replace("/", ""))
+        assert (relays in config) == (protocols == OVER_TCP)
+        assert all((other in config) == (protocols != OVER_TCP) for other in others)
 
 
 def test_a_measure_takes_only_peers_that_can_speak_what_it_needs() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from bench.macro.measures import tcp
 from bench.macro.measures.balance import balance
 from bench.macro.measures.common import Bench, Row
 from bench.macro.measures.cpu import bodies, close, cpu
@@ -40,6 +41,13 @@ _HTTP2: dict[str, Measure] = {
     "h2-bulk": bulk,
     "h2-instructions": h2_instructions,
 }
+_TCP: dict[str, Measure] = {
+    "tcp": tcp.tcp,
+    "tcp-connect": tcp.connect,
+    "tcp-bulk": tcp.bulk,
+    "tcp-first": tcp.first,
+    "tcp-idle": tcp.idle,
+}
 
 
 def _of_http1(measure: Measure) -> Measure:
@@ -47,6 +55,6 @@ def _of_http1(measure: Measure) -> Measure:
 
 
 # A peer that cannot speak what a measure needs is left out of it.
-MEASURES = {name: _of_http1(measure) for name, measure in _HTTP1.items()} | _HTTP2
+MEASURES = {name: _of_http1(measure) for name, measure in _HTTP1.items()} | _HTTP2 | _TCP
 
 __all__ = ["MEASURES", "Bench", "Row"]

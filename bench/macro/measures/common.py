@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.macro import nghttpd, upstream, wrk
-from bench.macro.peer import HTTP2, OVER_HTTP1, Peer, Protocols, Setup
+from bench.macro import nghttpd, tcp_ends, upstream, wrk
+from bench.macro.peer import HTTP2, OVER_HTTP1, TCP, Peer, Protocols, Setup
 from bench.macro.processes import Cores, Process, free_port, stopping
 
 # Flat: what was varied and what came out, units in the names.
@@ -122,13 +122,17 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(bench: Bench, protocols: Protocols = OVER_HTTP1, *, grpc: bool = False) -> Iterator[Stage]:
-    """An upstream of the second protocol; with `grpc` it answers calls."""
+def stage(
+    bench: Bench, protocols: Protocols = OVER_HTTP1, *, grpc: bool = False, greets: bool = False
+) -> Iterator[Stage]:
+    """An upstream of the second protocol; with `grpc` it answers calls, with `greets` it speaks first."""
     with tempfile.TemporaryDirectory(prefix="fastmesh-bench-") as directory, stopping([]) as started:
         work, port = Path(directory), free_port()
         work.chmod(0o755)
         if protocols[1] == HTTP2:
             started.append(nghttpd.start(work / "upstream", port, bench.cores.load, grpc))
+        elif protocols[1] == TCP:
+            started.append(tcp_ends.start(work / "upstream", port, bench.cores.load, greets))
         else:
             started.append(upstream.start(work / "upstream", port, bench.cores.load))
         yield Stage(f"127.0.0.1:{port}", work, started, bench.speaking(protocols), protocols)

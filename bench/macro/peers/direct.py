@@ -1,9 +1,9 @@
 """No proxy: what client and upstream do alone."""
 
-from bench.macro.peer import OVER_HTTP1, OVER_HTTP2, Launch, Setup
+from bench.macro.peer import OVER_HTTP1, OVER_HTTP2, OVER_TCP, Launch, Setup
 
 NAME = "direct"
-PROTOCOLS = (OVER_HTTP1, OVER_HTTP2)
+PROTOCOLS = (OVER_HTTP1, OVER_HTTP2, OVER_TCP)
 BALANCERS = ("",)
 
 

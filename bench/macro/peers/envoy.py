@@ -5,10 +5,10 @@ import json
 import subprocess
 from pathlib import Path
 
-from bench.macro.peer import HTTP1, HTTP2, OVER_HTTP1, OVER_HTTP2, Launch, Setup
+from bench.macro.peer import HTTP1, HTTP2, OVER_HTTP1, OVER_HTTP2, OVER_TCP, Launch, Setup
 
 NAME = "envoy"
-PROTOCOLS = (OVER_HTTP1, OVER_HTTP2, (HTTP1, HTTP2), (HTTP2, HTTP1))
+PROTOCOLS = (OVER_HTTP1, OVER_HTTP2, OVER_TCP, (HTTP1, HTTP2), (HTTP2, HTTP1))
 BALANCERS = ("LEAST_REQUEST", "ROUND_ROBIN", "RANDOM")
 
 MANY = 1_000_000_000
@@ -50,6 +50,14 @@ def _manager(setup: Setup) -> dict[str, object]:
     }
 
 
+def _filter(setup: Setup) -> dict[str, object]:
+    if setup.protocols == OVER_TCP:
+        kind = f"{TYPES}.filters.network.tcp_proxy.v3.TcpProxy"
+        relay = {"@type": kind, "stat_prefix": "bench", "cluster": "backend"}
+        return {"name": "envoy.filters.network.tcp_proxy", "typed_config": relay}
+    return {"name": "envoy.filters.network.http_connection_manager", "typed_config": _manager(setup)}
+
+
 def _cluster(setup: Setup) -> dict[str, object]:
     lifted = {"max_connections": MANY, "max_pending_requests": MANY, "max_requests": MANY, "max_retries": MANY}
     endpoints = [
@@ -81,9 +89,7 @@ def launch(setup: Setup) -> Launch | None:
     listener = {
         "name": "front",
         "address": _address(setup.host, setup.listen),
-        "filter_chains": [
-            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": _manager(setup)}]}
-        ],
+        "filter_chains": [{"filters": [_filter(setup)]}],
     }
     config = setup.work / "envoy.json"
     config.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": [_cluster(setup)]}}))

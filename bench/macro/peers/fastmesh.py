@@ -1,14 +1,14 @@
-"""fastmesh as it comes: one worker, metrics on, access log off."""
+"""fastmesh as it comes: one worker, metrics on, access log off. TCP it has to detect."""
 
 import subprocess
 import sys
 from pathlib import Path
 
-from bench.macro.peer import HTTP1, HTTP2, OVER_HTTP1, OVER_HTTP2, Launch, Setup
+from bench.macro.peer import HTTP1, HTTP2, OVER_HTTP1, OVER_HTTP2, OVER_TCP, TCP, Launch, Setup
 from bench.macro.processes import free_port
 
 NAME = "fastmesh"
-PROTOCOLS = (OVER_HTTP1, OVER_HTTP2, (HTTP1, HTTP2), (HTTP2, HTTP1))
+PROTOCOLS = (OVER_HTTP1, OVER_HTTP2, OVER_TCP, (HTTP1, HTTP2), (HTTP2, HTTP1))
 BALANCERS = ("p2c_ewma", "least_request", "round_robin", "random")
 SUBSET = True  # it can be told to use some of its endpoints
 
@@ -57,7 +57,9 @@ def launch(setup: Setup) -> Launch | None:
         "FASTMESH_ACCESS_LOG": "off",
         "FASTMESH_DRAIN_TIMEOUT": "1s",
     }
-    if setup.protocols != OVER_HTTP1:
+    if setup.protocols[0] == TCP:
+        environment["FASTMESH_LISTENER_PROTOCOL"] = "detect"
+    elif setup.protocols != OVER_HTTP1:
         environment["FASTMESH_UPSTREAM_PROTOCOL"] = "http2" if setup.protocols[1] == HTTP2 else "http1"
     if len(setup.endpoints) > 1000:
         environment["FASTMESH_ENDPOINT_SLOTS"] = str(2 * len(setup.endpoints))

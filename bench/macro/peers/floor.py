@@ -1,10 +1,10 @@
 """A TCP forwarder that parses nothing: what any proxy on this machine pays to the kernel."""
 
 from bench.macro.native import program
-from bench.macro.peer import OVER_HTTP1, OVER_HTTP2, Launch, Setup
+from bench.macro.peer import OVER_HTTP1, OVER_HTTP2, OVER_TCP, Launch, Setup
 
 NAME = "floor"
-PROTOCOLS = (OVER_HTTP1, OVER_HTTP2)
+PROTOCOLS = (OVER_HTTP1, OVER_HTTP2, OVER_TCP)
 BALANCERS = ("",)
 
 

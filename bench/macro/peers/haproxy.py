@@ -5,10 +5,10 @@ HTTP/2 with windows of 1 MiB, for long bodies; its own 64 KiB would have it wait
 
 import subprocess
 
-from bench.macro.peer import HTTP1, HTTP2, OVER_HTTP1, OVER_HTTP2, Launch, Setup
+from bench.macro.peer import HTTP1, HTTP2, OVER_HTTP1, OVER_HTTP2, OVER_TCP, Launch, Setup
 
 NAME = "haproxy"
-PROTOCOLS = (OVER_HTTP1, OVER_HTTP2, (HTTP1, HTTP2), (HTTP2, HTTP1))
+PROTOCOLS = (OVER_HTTP1, OVER_HTTP2, OVER_TCP, (HTTP1, HTTP2), (HTTP2, HTTP1))
 BALANCERS = ("random", "roundrobin", "leastconn")
 
 CONFIG = """\
@@ -17,7 +17,7 @@ global
   maxconn 8000
   tune.h2.initial-window-size 1048576
 defaults
-  mode http
+  mode {mode}
   timeout connect 5s
   timeout client 300s
   timeout server 300s
@@ -29,7 +29,7 @@ frontend front
   default_backend backend
 backend backend
   balance {balancer}
-  http-reuse always
+  {reuse}
   {servers}
 """
 
@@ -47,6 +47,8 @@ def launch(setup: Setup) -> Launch | None:
     config.write_text(
         CONFIG.format(
             workers=setup.workers,
+            mode="tcp" if setup.protocols == OVER_TCP else "http",
+            reuse="" if setup.protocols == OVER_TCP else "http-reuse always",
             host=setup.host,
             listen=setup.listen,
             downstream=downstream,
