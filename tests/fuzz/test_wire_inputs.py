@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.probe import io_fuzz, wire2_fuzz, wire_fuzz, wire_head2_fuzz, wire_web_fuzz
+from tests.probe import io_fuzz, wire2_fuzz, wire_fuzz, wire_head2_fuzz, wire_sniff_fuzz, wire_web_fuzz
 
 SEEDS = Path(__file__).resolve().parents[1] / "corpus" / "fuzz"
-PROBES = (wire_fuzz, wire2_fuzz, wire_head2_fuzz, wire_web_fuzz, io_fuzz)
+PROBES = (wire_fuzz, wire2_fuzz, wire_head2_fuzz, wire_sniff_fuzz, wire_web_fuzz, io_fuzz)
 RUN = {target: probe.run for probe in PROBES for target in probe.TARGETS}
 
 
