@@ -25,6 +25,7 @@ from fastmesh.config.model import (
     LISTENER_PROTOCOLS,
     PATH_KINDS,
     PROTOCOLS,
+    SEND_PROXY,
     Backend,
     Config,
     HeaderMatch,
@@ -264,7 +265,11 @@ def _tcp_routes(config: Config) -> list[Route]:
 def _listener(listener: Listener | None) -> ListenerSpec:
     if listener is None:
         return ListenerSpec(b"")
-    return ListenerSpec(listener.name.encode(), LISTENER_PROTOCOLS.index(listener.reception.protocol))
+    return ListenerSpec(
+        listener.name.encode(),
+        LISTENER_PROTOCOLS.index(listener.reception.protocol),
+        listener.reception.proxy_protocol,
+    )
 
 
 def _route(route: Route, host: str, alpn: str, backend: int, listener_mask: int, meter: int) -> RouteSpec:
@@ -315,6 +320,7 @@ def _backend(backend: Backend, targets: Mapping[str, int], slots: StableIds[Slot
         max_streams=upstream.max_streams,
         ping_interval_ns=upstream.ping_interval_ns,
         ping_timeout_ns=upstream.ping_timeout_ns,
+        send_proxy_protocol=SEND_PROXY.index(upstream.send_proxy_protocol),
     )
 
 

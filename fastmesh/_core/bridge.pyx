@@ -34,7 +34,7 @@ from fastmesh._core.io.state cimport (
 from fastmesh._core.io.worker cimport worker_command, worker_free, worker_init, worker_run
 from fastmesh._core.routing.balancer cimport EndpointState
 from fastmesh._core.routing.snapshot cimport (
-    HTTP2_STREAMS_MAX, HTTP2_WINDOW_MAX, HTTP2_WINDOW_MIN, LISTENER_HTTP, LISTENER_TLS, RETRY_GRPC_MASK, UPSTREAM_HTTP2, Backend,
+    HTTP2_STREAMS_MAX, HTTP2_WINDOW_MAX, HTTP2_WINDOW_MIN, LISTENER_HTTP, LISTENER_TLS, PROXY_V2, RETRY_GRPC_MASK, UPSTREAM_HTTP2, Backend,
     Endpoint, HeaderMatch, Listener, Policy, Route, Snapshot, snapshot_free, snapshot_new, snapshot_seal, snapshot_text,
 )
 from fastmesh._core.wire.headers cimport HEADERS_MAX
@@ -53,7 +53,7 @@ COUNTERS = (
     "h2_upstream_streams", "h2_resets_in", "h2_resets_out", "h2_goaways_in", "h2_goaways_out", "h2_refused",
     "h2_glitches", "h2_floods", "h2_errors", "h2_ping_timeouts", "tcp_connections", "tcp_bytes_in", "tcp_bytes_out",
     "detected_http1", "detected_http2", "detected_tls", "detected_opaque", "detected_server_first", "detect_timeouts",
-    "early_dials",
+    "early_dials", "proxy_headers",
 )
 GAUGES = (
     "downstream_connections", "upstream_connections", "upstream_idle", "exchanges", "pending", "tunnels", "conn_slab",
@@ -167,7 +167,8 @@ cdef int fill_listener(Snapshot* s, u32 index, spec) except -1:
     listener.name_off = put_text(s, spec.name)
     listener.name_len = <u32>len(spec.name)
     listener.protocol = spec.protocol
-    listener.special = spec.protocol != LISTENER_HTTP
+    listener.special = spec.protocol != LISTENER_HTTP or spec.proxy_protocol
+    listener.proxy = spec.proxy_protocol
     return 0
 
 
@@ -256,6 +257,10 @@ cdef int fill_backend(Snapshot* s, u32 index, spec, u32* endpoint) except -1:
     b.max_streams = spec.max_streams
     b.ping_interval_ns = spec.ping_interval_ns
     b.ping_timeout_ns = spec.ping_timeout_ns
+    check_range("send_proxy_protocol", spec.send_proxy_protocol, 0, PROXY_V2)
+    if spec.send_proxy_protocol and spec.protocol == UPSTREAM_HTTP2:
+        raise ValueError("a PROXY protocol header is one client's, and HTTP/2 shares connections")
+    b.send_proxy = spec.send_proxy_protocol
     return 0
 
 

@@ -54,6 +54,7 @@ class BackendSpec(NamedTuple):
     max_streams: int = 100  # on one HTTP/2 connection; 1 to 1000
     ping_interval_ns: int = 0  # 0: no keep-alive PING
     ping_timeout_ns: int = 10_000_000_000
+    send_proxy_protocol: int = 0  # 0 off, 1 v1, 2 v2: what a connection to an endpoint begins with
 
 
 class PolicySpec(NamedTuple):
@@ -84,6 +85,7 @@ class PolicySpec(NamedTuple):
 class ListenerSpec(NamedTuple):
     name: bytes  # for the access log
     protocol: int = 0  # 0 HTTP, 1 detected, 2 opaque, 3 TLS passed through
+    proxy_protocol: bool = False  # every connection begins with a PROXY protocol header
 
 
 class SnapshotSpec(NamedTuple):

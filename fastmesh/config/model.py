@@ -17,6 +17,7 @@ AddressKind = Literal["inet", "inet6", "unix", "name"]
 BalancerName = Literal["p2c_ewma", "least_request", "round_robin", "random"]
 ProtocolName = Literal["auto", "http1", "http2"]
 ListenerProtocol = Literal["http", "detect", "opaque", "tls"]
+SendProxyName = Literal["off", "v1", "v2"]
 ForwardedName = Literal["none", "x-forwarded", "forwarded", "both"]
 PathKind = Literal["any", "exact", "prefix"]
 HeaderKind = Literal["present", "exact", "absent"]
@@ -27,6 +28,7 @@ HistogramDetail = Literal["full", "coarse", "off"]
 BALANCERS: tuple[BalancerName, ...] = ("p2c_ewma", "least_request", "round_robin", "random")
 PROTOCOLS: tuple[ProtocolName, ...] = ("auto", "http1", "http2")
 LISTENER_PROTOCOLS: tuple[ListenerProtocol, ...] = ("http", "detect", "opaque", "tls")
+SEND_PROXY: tuple[SendProxyName, ...] = ("off", "v1", "v2")
 FORWARDED: tuple[ForwardedName, ...] = ("none", "x-forwarded", "forwarded", "both")
 PATH_KINDS: tuple[PathKind, ...] = ("any", "exact", "prefix")
 HEADER_KINDS: tuple[HeaderKind, ...] = ("present", "exact", "absent")
@@ -69,6 +71,7 @@ class Reception:
     """What holds for every listener that does not say otherwise; names as in ListenerSpec."""
 
     protocol: ListenerProtocol = "http"
+    proxy_protocol: bool = False  # a PROXY protocol header, v1 or v2, begins every connection; one without is closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ class Upstream:
     max_streams: int = 100  # on one HTTP/2 connection, however many the endpoint allows
     ping_interval_ns: int = 0  # an HTTP/2 connection silent this long is sent a PING; 0: none
     ping_timeout_ns: int = 10 * NS_PER_SECOND  # a PING not answered by then ends the connection
+    send_proxy_protocol: SendProxyName = "off"  # a connection begins with this header and serves one client alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,8 @@ def _backends(config: Config, reader: Reader, places: Places) -> Iterator[Proble
         at = places.get(f"backends[{index}].endpoints") or _endpoints_place(place)
         yield from _loops(config, backend, at)
         item = _item(reader, "backends", place)
+        if backend.upstream.send_proxy_protocol != "off" and backend.upstream.protocol == "http2":
+            yield _shared(reader, backend, item)
         if item and ("backoff_min" in item.values or "backoff_max" in item.values):
             low, high = backend.upstream.backoff_min_ns, backend.upstream.backoff_max_ns
             yield from _item_order(item, keys["backoff_min"], low, keys["backoff_max"], high)
@@ -129,6 +131,14 @@ def _backends(config: Config, reader: Reader, places: Places) -> Iterator[Proble
     if total > config.workers.endpoint_slots and "endpoint_slots" not in reader.bad:
         rule = f"must be at least {total}, the number of endpoints"
         yield _problem(_place(reader, "endpoint_slots"), config.workers.endpoint_slots, rule)
+
+
+def _shared(reader: Reader, backend: Backend, item: Item | None) -> Problem:
+    """A PROXY protocol header is of one client, and a connection that speaks HTTP/2 is shared."""
+    own = item is not None and "send_proxy_protocol" in item.values
+    place = item.at("send_proxy_protocol") if item and own else _place(reader, "send_proxy_protocol")
+    rule = f"must be off where the protocol is http2, as for the backend {backend.name}: its connections are shared"
+    return _problem(place, backend.upstream.send_proxy_protocol, rule)
 
 
 def _endpoints_place(backend: Place) -> Place:

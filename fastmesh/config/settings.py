@@ -28,6 +28,7 @@ from fastmesh.config.model import (
     LISTENER_PROTOCOLS,
     NS_PER_SECOND,
     PROTOCOLS,
+    SEND_PROXY,
     Config,
     Listener,
 )
@@ -201,6 +202,12 @@ def _http2() -> tuple[Setting, ...]:
 def _tcp() -> tuple[Setting, ...]:
     group = "TCP"
     return (
+        Setting("proxy_protocol", Switch(), "Every connection begins with a PROXY protocol header (v1 or v2), whose "
+                "address stands for the client's; what comes without is closed. Only for listeners that nobody but a "
+                "proxy can reach.", group=group, field="reception.proxy_protocol", listener_key="proxy_protocol"),
+        Setting("send_proxy_protocol", Choice(), "PROXY protocol header that connections to endpoints begin with. Each "
+                "then serves one client: requests go over HTTP/1.1, on a connection of their own.", choices=SEND_PROXY,
+                group=group, field="upstream.send_proxy_protocol", backend_key="send_proxy_protocol"),
         Setting("listener_protocol", Choice(), "What a listener takes: HTTP alone, whatever comes (detect: HTTP is "
                 "routed, TLS goes by its server name, all else is relayed), any bytes (opaque), or TLS that is passed "
                 "through.", choices=LISTENER_PROTOCOLS, group=group, field="reception.protocol",

@@ -58,6 +58,7 @@ COUNTERS: dict[str, Meaning] = {
     "detected_server_first": Meaning("fastmesh_detected_server_first_total", "Connections whose server spoke first."),
     "detect_timeouts": Meaning("fastmesh_detect_timeouts_total", "Connections whose first bytes said nothing in time."),
     "early_dials": Meaning("fastmesh_early_dials_total", "Upstream connections begun before the client had spoken."),
+    "proxy_headers": Meaning("fastmesh_proxy_headers_total", "PROXY protocol headers of clients that were accepted."),
 }
 
 GAUGES: dict[str, Meaning] = {

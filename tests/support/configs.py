@@ -147,6 +147,8 @@ def _in_order(drawn: dict[str, Any]) -> dict[str, Any]:
         drawn["per_try_timeout"] = min(drawn.get("per_try_timeout", 0), drawn["request_timeout"])
     if drawn.get("connection_slots"):
         drawn["max_connections"] = min(drawn.get("max_connections", 1000), drawn["connection_slots"] - 1)
+    if drawn.get("upstream_protocol") == "http2":
+        drawn.pop("send_proxy_protocol", None)
     drawn.pop("endpoint_slots", None)  # would have to be above the number of endpoints
     return drawn
 
@@ -166,12 +168,16 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
     tree = {setting.name: setting.plain(settled[setting.name]) for setting in SETTINGS if setting.name in settled}
     listeners = draw(st.lists(st.tuples(NAMES, LISTEN_ADDRESSES), max_size=3, unique_by=lambda pair: pair[0]))
     if listeners and _apart([address for _, address in listeners]):
-        protocols = st.fixed_dictionaries({}, optional={"protocol": st.sampled_from(LISTENER_PROTOCOLS)})
+        optional = {"protocol": st.sampled_from(LISTENER_PROTOCOLS), "proxy_protocol": st.booleans()}
+        own = st.fixed_dictionaries({}, optional=optional)
         tree["listeners"] = [
-            {"name": name, "address": address.text} | draw(protocols) for name, address in listeners
+            {"name": name, "address": address.text} | draw(own) for name, address in listeners
         ]
     names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
     tree["backends"] = [draw(_backends(name)) for name in names]
+    for item in tree["backends"]:
+        if item.get("protocol", drawn.get("upstream_protocol")) == "http2":
+            item["send_proxy_protocol"] = "off"
     on = [item["name"] for item in tree.get("listeners", [{"name": "default"}])]
     route_names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
     tree["routes"] = [draw(_routes(name, names, on, i)) for i, name in enumerate(route_names)]

@@ -259,3 +259,12 @@ def test_a_route_of_connections_has_no_condition_on_requests(tmp_path: Path) -> 
 def test_a_route_of_connections_is_no_twin_of_one_of_requests(tmp_path: Path) -> None:
     routes = [{"name": "web", "backend": "a"}, {"name": "other", "backend": "a", "tcp": True}]
     assert in_file(tmp_path, listener_protocol="detect", backends=[A], routes=routes) == []
+
+
+def test_a_header_of_one_client_is_not_sent_on_shared_connections(tmp_path: Path) -> None:
+    rule = "must be off where the protocol is http2, as for the backend a: its connections are shared"
+    both = A | {"protocol": "http2", "send_proxy_protocol": "v2"}
+    assert in_file(tmp_path, backends=[both]) == [("backends[0].send_proxy_protocol", '"v2"', rule)]
+    shared = A | {"protocol": "http2"}
+    assert in_file(tmp_path, send_proxy_protocol="v1", backends=[shared]) == [("send_proxy_protocol", '"v1"', rule)]
+    assert in_file(tmp_path, send_proxy_protocol="v1", backends=[A]) == []

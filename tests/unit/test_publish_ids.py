@@ -221,7 +221,7 @@ def test_defaults_reach_the_core_unchanged(bridge: ModuleType) -> None:
     for part, whole in ((spec.policy, made.policy), (spec.backends[0], made.upstream), (spec.routes[0], made.exchange)):
         for name in (field.name for field in fields(whole)):
             # `subset` has done its work before: the core sees only the endpoints it left.
-            if name not in ("via", "forwarded", "balancer", "protocol", "retry_grpc", "subset"):
+            if name not in ("via", "forwarded", "balancer", "protocol", "retry_grpc", "subset", "send_proxy_protocol"):
                 assert getattr(part, name) == getattr(whole, name), name
     assert (spec.policy.via, spec.policy.forwarded, spec.policy.access_log) == (b"fastmesh", 0, False)
     assert (spec.backends[0].balancer, spec.backends[0].protocol, spec.routes[0].retry_grpc) == (0, 0, 0)

@@ -54,6 +54,7 @@ cdef enum Counter:
     COUNT_DETECTED_SERVER       # the server spoke before the client had said what it is
     COUNT_DETECT_TIMEOUTS       # relayed because a client's first bytes said nothing for too long
     COUNT_EARLY_DIALS           # connections begun before the client had said anything
+    COUNT_PROXY_HEADERS         # PROXY protocol headers of clients that were accepted
     COUNT_MAX
 
 cdef enum Gauge:

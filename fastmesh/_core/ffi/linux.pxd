@@ -68,6 +68,7 @@ cdef extern from "sys.h" nogil:
     long sys_socket(int family) noexcept
     long sys_connect(int fd, const void* sa, unsigned int n) noexcept
     long sys_connect_error(int fd) noexcept
+    long sys_getsockname(int fd, void* sa, unsigned int* n) noexcept
     long sys_nodelay(int fd) noexcept
     void sys_keepalive(int fd) noexcept
     void sys_user_timeout(int fd, unsigned int ms) noexcept

@@ -146,6 +146,9 @@ static inline long sys_reset_on_close(int fd) {
     l.l_onoff = 1; l.l_linger = 0;
     return sys_result(setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l));
 }
+static inline long sys_getsockname(int fd, void *sa, socklen_t *n) {
+    return sys_result(getsockname(fd, (struct sockaddr *)sa, n));
+}
 /* 0, or the errno that a finished non-blocking connect left. */
 static inline long sys_connect_error(int fd) {
     int err = 0;

@@ -171,6 +171,9 @@ cdef void detect_ready(Worker* w, Conn* down) noexcept nogil:
     if protocol_of(w, down) == LISTENER_OPAQUE:
         relay_begin(w, down, 0)
         return
+    # What came behind a PROXY protocol header was read with it.
+    if buf_len(&down.inb) and detect_verdict(w, down):
+        return
     for step in range(<u32>DRIVE_STEPS):
         if not down.flags & CONN_READABLE:
             break

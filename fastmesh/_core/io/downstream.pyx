@@ -19,7 +19,7 @@ from fastmesh._core.io.fault cimport FAULT_CONNECTION_LIMIT, FAULT_HEADER_TIMEOU
 from fastmesh._core.io.http2 cimport http2_begin, http2_drain
 from fastmesh._core.io.request cimport request_begin
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_DOWN, CONN_LISTENER, CONN_READABLE, CONN_SESSION, CONN_WRITABLE, DOWN_HEAD, DOWN_IDLE, DOWN_SNIFF, DRIVE_STEPS, EVENT_ACCEPT_PAUSED,
+    CONN_BROKEN, CONN_DOWN, CONN_LISTENER, CONN_READABLE, CONN_SESSION, CONN_WRITABLE, DOWN_HEAD, DOWN_IDLE, DOWN_PROXY, DOWN_SNIFF, DRIVE_STEPS, EVENT_ACCEPT_PAUSED,
     EVENT_LISTENER_FAILED, LISTENERS_MAX, STATE_NONE,
 )
 from fastmesh._core.io.upstream cimport upstream_event
@@ -122,12 +122,14 @@ cdef void client_accepted(Worker* w, Conn* listener, i32 fd, const sockaddr* sa)
         return
     if w.snap.listeners[c.listener].special:
         # Looked at in this turn: what the client sent with its handshake spares the dialling.
-        c.state = DOWN_SNIFF
         c.flags |= CONN_WRITABLE | CONN_READABLE
         conn_defer(w, c)
-        if w.draining:
-            conn_deadline(w, c, w.now_ns + DRAIN_GRACE_NS)
-        return
+        if not w.snap.listeners[c.listener].proxy:
+            c.state = DOWN_SNIFF
+            if w.draining:
+                conn_deadline(w, c, w.now_ns + DRAIN_GRACE_NS)
+            return
+        c.state = DOWN_PROXY
     conn_deadline(w, c, w.now_ns + (DRAIN_GRACE_NS if w.draining else w.snap.policy.header_timeout_ns))
 
 
@@ -233,7 +235,8 @@ cdef void downstream_drain(Worker* w) noexcept nogil:
         c = <Conn*>slab_live(&w.conns, i)
         if c != NULL and c.kind == CONN_DOWN and c.state == CONN_SESSION:
             http2_drain(w, c)
-        if c == NULL or c.kind != CONN_DOWN or buf_len(&c.inb) > 0 or (c.state != DOWN_IDLE and c.state != DOWN_SNIFF):
+        if c == NULL or c.kind != CONN_DOWN or buf_len(&c.inb) > 0 or (
+                c.state != DOWN_IDLE and c.state != DOWN_SNIFF and c.state != DOWN_PROXY):
             continue
         if c.served == 0:
             conn_deadline(w, c, w.now_ns + DRAIN_GRACE_NS)

@@ -100,6 +100,7 @@ cdef void build_local() noexcept nogil:
     row(FAULT_UPGRADE_REFUSED, 502, 1, "unasked_upgrade", "upstream switched protocols unasked")
     row(FAULT_UPGRADE_FAILED, 502, 1, "upgrade_failed", "upstream did not complete the upgrade")
     row(FAULT_UPGRADE_UNSUPPORTED, 501, 0, "upgrade_unsupported", "upstream takes no upgrade over HTTP/2")
+    row(FAULT_PROXY_HEADER, 400, 0, "bad_proxy_header", "PROXY protocol header missing or malformed")
 
 
 cdef const FaultRow* fault_row(u32 fault) noexcept nogil:

@@ -11,9 +11,10 @@ from fastmesh._core.io.fault cimport FAULT_NO_ROUTE, FAULT_STREAM_TIMEOUT
 from fastmesh._core.io.finish cimport exchange_count_relay, exchange_end_relay, exchange_fail
 from fastmesh._core.io.meters cimport block_of
 from fastmesh._core.io.pipe cimport pipe_init
+from fastmesh._core.io.proxy cimport proxy_announce
 from fastmesh._core.io.request cimport request_connect, request_connected, request_unconnected
 from fastmesh._core.io.state cimport (
-    CONN_RDHUP, CONN_READABLE, CONN_RELAY, DOWN_BUSY, EX_EARLY, EX_FRESH, EX_REPLAY, EX_TCP, EX_TLS, PHASE_TUNNEL, UP_BUSY,
+    CONN_RDHUP, CONN_READABLE, CONN_RELAY, DOWN_BUSY, EX_EARLY, EX_FRESH, EX_PROXY_V1, EX_PROXY_V2, EX_REPLAY, EX_TCP, EX_TLS, PHASE_TUNNEL, UP_BUSY,
 )
 from fastmesh._core.io.tcp cimport tcp_route
 from fastmesh._core.io.tunnel cimport tunnel_drive
@@ -95,6 +96,8 @@ cdef void relay_connecting(Worker* w, Exchange* x, Conn* up, bint timed_out) noe
     x.error = 0
     request_connected(w, x.slot, x.slot_gen)
     wheel_cancel(&w.wheel, slab_index(&w.conns, up))
+    if x.flags & (EX_PROXY_V1 | EX_PROXY_V2):
+        proxy_announce(w, x, conn_get(w, x.down), up)
     if not x.flags & EX_EARLY:
         relay_open(w, x, conn_get(w, x.down), up)
     elif up.flags & (CONN_READABLE | CONN_RDHUP):

@@ -23,12 +23,13 @@ from fastmesh._core.io.pipe cimport (
     PUMP_BAD, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, STRIP_FRAMING, pipe_forget,
     pipe_init, pipe_over, pipe_pump, pipe_start, pipe_take,
 )
+from fastmesh._core.io.proxy cimport proxy_announce, proxy_wanted
 from fastmesh._core.io.request_head cimport request_compose
 from fastmesh._core.io.session cimport session_of, session_wait
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, DOWN_BUSY, EVENT_ENDPOINT_OUT, EVENT_ENDPOINT_READY,
     EX_COUNTED, EX_DOWN_KEEP, EX_EXTENDED, EX_FRESH, EX_GRPC, EX_HEAD_ONLY, EX_HTTP1, EX_HTTP10, EX_HTTP2,
-    EX_IDEMPOTENT, EX_NEVER, EX_REPLAY, EX_RESPONDED, EX_RETRIED, EX_SIZED, EX_TCP, EX_UPGRADE, FRAMING_STREAM, OFFERED_BYTES,
+    EX_IDEMPOTENT, EX_NEVER, EX_PROXY_V1, EX_PROXY_V2, EX_REPLAY, EX_RESPONDED, EX_RETRIED, EX_SIZED, EX_TCP, EX_UPGRADE, FRAMING_STREAM, OFFERED_BYTES,
     PHASE_CONNECT, PHASE_PENDING, PHASE_RESPONSE, PHASE_ROUTE, SESSION_CONNECT, SESSION_SETTINGS, STREAM_GRPC,
     STREAM_NEVER, STREAM_UNDONE, Session, Waiting,
 )
@@ -244,6 +245,9 @@ cdef void request_connect(Worker* w, Exchange* x, Conn* down) noexcept nogil:
 
 cdef inline bint speaks_http2(Worker* w, const Exchange* x) noexcept nogil:
     cdef u8 protocol = w.snap.backends[x.backend].protocol
+    if w.snap.backends[x.backend].send_proxy:
+        # A connection is announced as one client's, and HTTP/2 would share it.
+        return 0
     if protocol == UPSTREAM_AUTO:
         return x.flags & (EX_HTTP2 | EX_HTTP1) == EX_HTTP2
     return protocol == UPSTREAM_HTTP2 and not x.flags & EX_TCP
@@ -253,7 +257,8 @@ cdef inline bint speaks_http2(Worker* w, const Exchange* x) noexcept nogil:
 cdef bint request_take(Worker* w, Exchange* x, Conn* down, bint queue) noexcept nogil:
     cdef Conn* up = NULL
     cdef bint http2 = speaks_http2(w, x)
-    cdef int r = FULL if queue else upstream_take(w, x.endpoint, http2, x.flags & EX_FRESH, &up, &x.error)
+    cdef bint fresh = proxy_wanted(w, x, x.backend) or x.flags & EX_FRESH
+    cdef int r = FULL if queue else upstream_take(w, x.endpoint, http2, fresh, &up, &x.error)
     if r == FULL:
         request_enqueue(w, x)
         return 1
@@ -330,6 +335,8 @@ cdef void request_connecting(Worker* w, Exchange* x, Conn* up, bint timed_out) n
         if r == OK:
             x.error = 0
             request_connected(w, x.slot, x.slot_gen)
+            if x.flags & (EX_PROXY_V1 | EX_PROXY_V2):
+                proxy_announce(w, x, down, up)
             # What it said at once came with this edge; no other will follow.
             if up.flags & (CONN_READABLE | CONN_RDHUP):
                 conn_defer(w, up)

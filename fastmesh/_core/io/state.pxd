@@ -39,6 +39,7 @@ cdef enum ConnState:
     DOWN_HEAD           # part of a head has arrived
     DOWN_BUSY           # an exchange owns it
     DOWN_SNIFF          # what it carries is not known yet; an exchange may already have dialled for it
+    DOWN_PROXY          # its PROXY protocol header is awaited
     DOWN_LINGER         # answered and shut for writing: reads are thrown away until the client closes
     UP_CONNECTING
     UP_BUSY
@@ -78,6 +79,7 @@ cdef enum StreamFlag:
     STREAM_NEVER = 128      # a field of its head was never-indexed
     STREAM_BAD = 512        # we ended it: its peer broke the rules
     STREAM_STALLED = 256    # it waits for the connection's window, not for room in outb
+    STREAM_ANNOUNCED = 1024 # of a connection upstream: it began with a PROXY protocol header, and is that client's alone
 
 # A connection, or one stream of an HTTP/2 connection: to an exchange they are the same.
 ctypedef struct Conn:
@@ -221,6 +223,8 @@ cdef enum ExchangeFlag:
     EX_TCP = 2097152        # a connection relayed as it is, from its first byte to its last
     EX_EARLY = 4194304      # of those: dialled before it is known what the client speaks
     EX_TLS = 8388608        # of those: it begins with a ClientHello, by which it is routed
+    EX_PROXY_V1 = 16777216  # its upstream connection begins with a PROXY protocol header
+    EX_PROXY_V2 = 33554432
 
 ctypedef struct Exchange:
     u32 generation          # SlabHeader
@@ -266,6 +270,13 @@ ctypedef struct Exchange:
     u8 offered_len
     u8 offered[OFFERED_BYTES]   # value of the request's Upgrade: only one of these may be switched to; EX_TCP: the server name
     u8 accept[WEBSOCKET_ACCEPT_BYTES]   # what Sec-WebSocket-Accept must be, 0: no WebSocket is asked for
+
+# Where a client's PROXY protocol header says it came to; its own address is in the Conn.
+ctypedef struct Announced:
+    u32 generation          # of the Conn it is of
+    u16 port
+    u8 family
+    u8 address[16]
 
 # A destination whose connections began with HTTP.
 ctypedef struct Destination:
@@ -364,6 +375,7 @@ ctypedef struct Worker:
     u32 flush_count
     u32 stream_count
     Destination* destinations   # owns; DESTINATIONS, by key
+    Announced* announced    # owns; by index of the connection
     Ring commands
     Ring events
     Ring* log               # borrows the log, kept alive by the bridge; NULL: no access log

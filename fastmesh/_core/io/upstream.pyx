@@ -16,7 +16,7 @@ from fastmesh._core.io.connection cimport conn_close, conn_deadline, conn_defer,
 from fastmesh._core.io.session cimport session_free, session_goaway, session_new, session_of
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, CONN_SESSION, CONN_UP, CONN_WRITABLE, SESSION_CLIENT,
-    SESSION_GOING, SESSION_STARVED, STREAM_BAD, STREAM_UNNUMBERED, UP_BUSY, UP_CONNECTING, UP_IDLE, Event, Session, Waiting,
+    SESSION_GOING, SESSION_STARVED, STREAM_ANNOUNCED, STREAM_BAD, STREAM_UNNUMBERED, UP_BUSY, UP_CONNECTING, UP_IDLE, Event, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_close, stream_open
 from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE
@@ -294,7 +294,8 @@ cdef void upstream_give(Worker* w, Conn* c) noexcept nogil:
     if c.id:
         stream_give(w, c, H2_NO_ERROR)
         return
-    if state == NULL or w.waiting[c.slot].backend == PICK_NONE or w.draining or not is_silent(w, c):
+    if state == NULL or w.waiting[c.slot].backend == PICK_NONE or w.draining or c.stream & STREAM_ANNOUNCED or (
+            not is_silent(w, c)):
         upstream_close(w, c, 0)
         return
     backend = &w.snap.backends[w.waiting[c.slot].backend]

@@ -30,13 +30,14 @@ from fastmesh._core.io.fault cimport FAULT_STOPPED
 from fastmesh._core.io.finish cimport exchange_fail, exchange_get
 from fastmesh._core.io.http2 cimport http2_connecting, http2_event, http2_stop, http2_timer
 from fastmesh._core.io.meters cimport meters_publish
+from fastmesh._core.io.proxy cimport proxy_event, proxy_timer
 from fastmesh._core.io.relay cimport relay_orphan
 from fastmesh._core.io.request cimport request_adopt, request_serve_pending
 from fastmesh._core.io.session cimport sessions_flush
 from fastmesh._core.io.state cimport (
     COMMAND_ADD_LISTENER, COMMAND_DRAIN, COMMAND_REMOVE_LISTENER, COMMAND_STOP, CONN_BROKEN, CONN_DEFERRED, CONN_DOWN,
-    CONN_LISTENER, CONN_RDHUP, CONN_READABLE, CONN_RELAY, CONN_SESSION, CONN_UP, CONN_WRITABLE, DESTINATIONS, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, DOWN_SNIFF, EVENT_DRAINED,
-    EVENTS_PER_TURN, LISTENERS_MAX, SCRATCH_BYTES, UP_CONNECTING, UP_IDLE, Conn, Destination, Exchange, Session, Waiting,
+    CONN_LISTENER, CONN_RDHUP, CONN_READABLE, CONN_RELAY, CONN_SESSION, CONN_UP, CONN_WRITABLE, DESTINATIONS, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, DOWN_PROXY, DOWN_SNIFF, EVENT_DRAINED,
+    EVENTS_PER_TURN, LISTENERS_MAX, SCRATCH_BYTES, UP_CONNECTING, UP_IDLE, Announced, Conn, Destination, Exchange, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_close
 from fastmesh._core.io.upstream cimport (
@@ -80,6 +81,7 @@ cdef int worker_init(Worker* w, Shared* shared, u32 index, u32 conns, u32 exchan
     w.flushes = <u64*>reserve(conns, sizeof(u64))
     w.scratch = <u8*>reserve(SCRATCH_BYTES, 1)
     w.destinations = <Destination*>reserve(DESTINATIONS, sizeof(Destination))
+    w.announced = <Announced*>reserve(conns, sizeof(Announced))
     w.meters.blocks = <Block*>reserve(blocks, sizeof(Block))
     w.meters.endpoints = <EndpointMeter*>reserve(slots, sizeof(EndpointMeter))
     w.block_of = <u32*>reserve(<size_t>LISTENERS_MAX * (meters + 1), sizeof(u32))
@@ -92,7 +94,7 @@ cdef int worker_init(Worker* w, Shared* shared, u32 index, u32 conns, u32 exchan
         w.balancer.rng = 1
     if (w.waiting == NULL or w.freed == NULL or w.deferred == NULL or w.scratch == NULL or w.meters.blocks == NULL
             or w.meters.endpoints == NULL or w.block_of == NULL or w.balancer.slots == NULL
-            or w.balancer.cursors == NULL or w.flushes == NULL or w.destinations == NULL):
+            or w.balancer.cursors == NULL or w.flushes == NULL or w.destinations == NULL or w.announced == NULL):
         return FULL
     if (slab_init(&w.conns, sizeof(Conn), conns) != OK or slab_init(&w.exchanges, sizeof(Exchange), exchanges) != OK
             or slab_init(&w.sessions, sizeof(Session), conns // SESSION_SHARE + 1) != OK
@@ -126,6 +128,7 @@ cdef void worker_free(Worker* w) noexcept nogil:
     sys_release(w.flushes, w.conns.capacity * sizeof(u64)); w.flushes = NULL
     sys_release(w.scratch, SCRATCH_BYTES); w.scratch = NULL
     sys_release(w.destinations, DESTINATIONS * sizeof(Destination)); w.destinations = NULL
+    sys_release(w.announced, w.conns.capacity * sizeof(Announced)); w.announced = NULL
     sys_release(w.meters.blocks, w.meters.block_capacity * sizeof(Block)); w.meters.blocks = NULL
     sys_release(w.meters.endpoints, slots * sizeof(EndpointMeter)); w.meters.endpoints = NULL
     sys_release(w.block_of, <size_t>LISTENERS_MAX * (w.meter_capacity + 1) * sizeof(u32)); w.block_of = NULL
@@ -206,6 +209,8 @@ cdef void worker_dispatch(Worker* w, Conn* c, bint gone) noexcept nogil:
         if x == NULL:
             if c.state == DOWN_SNIFF:
                 detect_event(w, c, gone)
+            elif c.state == DOWN_PROXY:
+                proxy_event(w, c, gone)
             elif c.state == UP_CONNECTING:
                 relay_orphan(w, c, 0)
             else:
@@ -276,6 +281,8 @@ cdef void worker_timers(Worker* w) noexcept nogil:
             if x == NULL:
                 if c.state == DOWN_SNIFF:
                     detect_timer(w, c)
+                elif c.state == DOWN_PROXY:
+                    proxy_timer(w, c)
                 elif c.state == UP_CONNECTING:
                     relay_orphan(w, c, 1)
                 else:

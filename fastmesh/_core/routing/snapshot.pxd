@@ -39,11 +39,18 @@ cdef enum UpstreamProtocol:
     UPSTREAM_HTTP1
     UPSTREAM_HTTP2
 
+# What a connection to an endpoint begins with.
+cdef enum SendProxy:
+    PROXY_OFF = 0
+    PROXY_V1
+    PROXY_V2
+
 ctypedef struct Listener:
     u32 name_off            # for the access log
     u32 name_len
     u8 protocol             # ListenerProtocol
     u8 special              # 1: more than HTTP is expected of a connection before it is one
+    u8 proxy                # 1: a PROXY protocol header begins each
 
 ctypedef struct HeaderMatch:
     u32 name_off            # lower case, in the blob
@@ -95,6 +102,7 @@ ctypedef struct Backend:
     u32 max_streams         # used at most on one HTTP/2 connection, however many the peer allows; 1..HTTP2_STREAMS_MAX
     i64 ping_interval_ns    # keep-alive PING on an HTTP/2 connection that was silent this long; 0 = none
     i64 ping_timeout_ns     # a PING not answered by then ends the connection
+    u8 send_proxy           # SendProxy
 
 ctypedef struct Endpoint:
     u32 slot                # Python's id; worker state lives under it and survives a publish
