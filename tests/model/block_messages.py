@@ -18,8 +18,8 @@ AUTHORITIES = (b"example.com", b"EXAMPLE.com:80", b"example.com:443", b"[::1]:80
 ODD_AUTHORITIES = (b"", b"u@a", b"a b", b"a:b", b"a:65536", b"[::1", b"a\r\n", b"a/b", b":80", b"a:0")
 PROTOCOLS = (b"websocket", b"WebSocket", b"connect-udp")
 ODD_PROTOCOLS = (b"", b"h2c", b"H2C", b"a/b", b"web socket", b"a,b", b"a\r\n")
-STATUSES = (b"200", b"204", b"404", b"500", b"599", b"299", b"100", b"103", b"304")
-ODD_STATUSES = (b"", b"101", b"099", b"600", b"20", b"2000", b"2 0", b"20\n", b"abc", b"+20")
+STATUSES = (b"200", b"204", b"404", b"500", b"599", b"299", b"100", b"103", b"304", b"600", b"999")
+ODD_STATUSES = (b"", b"101", b"099", b"000", b"20", b"2000", b"2 0", b"20\n", b"abc", b"+20")
 PLAIN = (
     (b"accept", b"*/*"), (b"user-agent", b"Mozilla/5.0 " * 7), (b"x", b""), (b"_odd!name", b"v"),
     (b"a-name-longer-than-thirty-two-bytes_with.all+kinds", b"v"), (b"x-obs", b"\x80\xff"), (b"x-tab", b"a\tb"),

@@ -26,10 +26,10 @@ ODD_REQUEST_LINES = (
 STATUS_LINES = (
     b"HTTP/1.1 200 OK", b"HTTP/1.1 200 ", b"HTTP/1.1 200", b"HTTP/1.0 404 Not Found",
     b"HTTP/1.1 101 Switching Protocols", b"HTTP/1.1 204 No\tContent", b"HTTP/1.1 304 N\xe9", b"HTTP/1.7 599 x",
-    b"HTTP/1.1 100 Continue",
+    b"HTTP/1.1 100 Continue", b"HTTP/1.1 600 x", b"HTTP/1.1 999 x",
 )  # fmt: skip
 ODD_STATUS_LINES = (
-    b"HTTP/1.1 600 x", b"HTTP/1.1 099 x", b"HTTP/1.1 20 OK", b"HTTP/1.1 2000 OK", b"HTTP/1.1  200 OK",
+    b"HTTP/1.1 000 x", b"HTTP/1.1 099 x", b"HTTP/1.1 20 OK", b"HTTP/1.1 2000 OK", b"HTTP/1.1  200 OK",
     b"HTTP/2.0 200 OK", b"HTTP/1.1200 OK", b"HTTP/1.1 200OK", b"http/1.1 200 OK", b"HTTP/1.1", b"HTTP/1.1 ", b"",
     b"ICY 200 OK", b"HTTP/1.12 200 OK",
 )  # fmt: skip

@@ -157,7 +157,7 @@ class Head:
     def status_line(self, off: int, line: bytes) -> None:
         first = line.split(b" ", 1)[0]
         self.version(first)
-        match = re.fullmatch(rb"HTTP/1\.[0-9] ([1-5][0-9][0-9])(?: (.*))?", line, re.DOTALL)
+        match = re.fullmatch(rb"HTTP/1\.[0-9] ([1-9][0-9][0-9])(?: (.*))?", line, re.DOTALL)
         if not match:
             raise Refused(Fault.FAULT_STATUS_LINE)
         reason = match[2] or b""

@@ -170,7 +170,7 @@ RESPONSES: list[tuple[str, str, str, Fields]] = [
     ("RFC 9110 15", "four digits", "STATUS_LINE", [(b":status", b"2000")]),
     ("RFC 9110 15", "a reason phrase", "STATUS_LINE", [(b":status", b"200 OK")]),
     ("RFC 9110 15", "empty", "STATUS_LINE", [(b":status", b"")]),
-    ("RFC 9110 15", "600", "STATUS_LINE", [(b":status", b"600")]),
+    ("RFC 9110 15", "000", "STATUS_LINE", [(b":status", b"000")]),
     ("RFC 9110 15", "099", "STATUS_LINE", [(b":status", b"099")]),
     ("RFC 9110 15", "a letter", "STATUS_LINE", [(b":status", b"2O0")]),
     ("RFC 9110 15", "a line end", "STATUS_LINE", [(b":status", b"20\n")]),

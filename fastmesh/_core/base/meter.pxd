@@ -5,7 +5,7 @@ from fastmesh._core.ffi.atomic cimport meter_add, meter_set
 
 cdef enum:
     METER_NONE = 0xFFFFFFFF     # no route was found (or reached) for these exchanges
-    METER_CODES = 600           # counted by status code
+    METER_CODES = 1000          # counted by status code
     METER_FAULTS = 64           # counted by cause (io/fault)
     METER_GRPC = 18             # counted by grpc-status 0..16, and
     METER_GRPC_OTHER = 17       #   gRPC responses that have another one or none

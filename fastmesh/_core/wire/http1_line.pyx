@@ -156,7 +156,8 @@ cdef u8 status_line_parse(Http1Head* head, const u8* data, size_t off, size_t en
         return fault
     if n < 12 or (n > 12 and p[12] != 0x20):
         return FAULT_STATUS_LINE
-    if not (0x31 <= p[9] <= 0x35 and 0x30 <= p[10] <= 0x39 and 0x30 <= p[11] <= 0x39):
+    # Above 599 are the codes of applications: what is unknown of 5xx is known of them (RFC 9110 15).
+    if not (0x31 <= p[9] <= 0x39 and 0x30 <= p[10] <= 0x39 and 0x30 <= p[11] <= 0x39):
         return FAULT_STATUS_LINE
     head.status = <u16>((p[9] - 0x30) * 100 + (p[10] - 0x30) * 10 + (p[11] - 0x30))
     head.target_off = <u32>(off + 13 if n > 12 else end)

@@ -102,7 +102,7 @@ ctypedef struct Http1Head:
     u32 upgrade_off         # value of Upgrade
     u32 upgrade_len
     u32 method_len          # request; method begins at line_off
-    u16 status              # response: 100..599 (anything else is BAD)
+    u16 status              # response: 100..999 (anything else is BAD)
     u16 flags               # Http1Flag
     u8 method               # Method
     u8 form                 # TargetForm

@@ -38,6 +38,7 @@ cdef enum:
     STATIC_FIELDS = 15      # the static table's first entry that is no pseudo-header (RFC 7541 A)
     STATIC_COUNT = 62
     NAME_MAX = 0xFFFF       # as http1_head's
+    REASONS_END = 600       # status codes from here on have no registered phrase, and no place in the table of them
     SLACK = 32              # bytes behind the text and behind what is kept, for loads and copies of 16
     REQUEST_PSEUDO = (
         1 << PSEUDO_METHOD | 1 << PSEUDO_SCHEME | 1 << PSEUDO_AUTHORITY | 1 << PSEUDO_PATH | 1 << PSEUDO_PROTOCOL
@@ -274,7 +275,7 @@ cdef bint response_start(Reading* r) noexcept nogil:
     if not has(r, 1 << PSEUDO_STATUS):
         return refuse(r, BAD, FAULT_PSEUDO)
     if part.n != 3 or not (
-        0x31 <= part.p[0] <= 0x35 and 0x30 <= part.p[1] <= 0x39 and 0x30 <= part.p[2] <= 0x39
+        0x31 <= part.p[0] <= 0x39 and 0x30 <= part.p[1] <= 0x39 and 0x30 <= part.p[2] <= 0x39
     ):
         return refuse(r, BAD, FAULT_STATUS_LINE)
     r.status = <u16>((part.p[0] - 0x30) * 100 + (part.p[1] - 0x30) * 10 + (part.p[2] - 0x30))
@@ -282,11 +283,12 @@ cdef bint response_start(Reading* r) noexcept nogil:
         return refuse(r, BAD, FAULT_STATUS_LINE)
     if r.status < 200:
         r.flags |= BLOCK_INTERIM
-    reason = fm_reasons[r.status - 100]
     put_text(r, b"HTTP/1.1 ")
     put(r, part.p, 3)
     put_text(r, b" ")
-    put(r, <const u8*>fm_reason_text + reason[0], reason[1])
+    if r.status < REASONS_END:
+        reason = fm_reasons[r.status - 100]
+        put(r, <const u8*>fm_reason_text + reason[0], reason[1])
     put_text(r, b"\r\n")
     return r.rc == OK
 
