@@ -26,6 +26,7 @@ cdef enum Fault:
     FAULT_UPGRADE_FAILED        # the upstream answered an upgrade of an HTTP/2 client as if it were one, but not by its rules
     FAULT_UPGRADE_UNSUPPORTED   # the upstream's HTTP/2 does not take extended CONNECT
     FAULT_PROXY_HEADER          # a client's PROXY protocol header is missing or malformed
+    FAULT_UPSTREAM_CANCELLED    # the server of a gRPC call reset it with CANCEL, and not at its deadline
     FAULT_COUNT
 
 ctypedef struct FaultRow:

@@ -26,7 +26,7 @@ cdef u16 grpc_of(u32 fault, u16 status) noexcept nogil:
         return GRPC_DEADLINE_EXCEEDED
     if status == 404 or status == 501 or status == 505:
         return GRPC_UNIMPLEMENTED
-    if status == 499:
+    if status == 499 or fault == FAULT_UPSTREAM_CANCELLED:
         return GRPC_CANCELLED
     if status == 431 or status == 414:
         return GRPC_RESOURCE_EXHAUSTED
@@ -101,6 +101,7 @@ cdef void build_local() noexcept nogil:
     row(FAULT_UPGRADE_FAILED, 502, 1, "upgrade_failed", "upstream did not complete the upgrade")
     row(FAULT_UPGRADE_UNSUPPORTED, 501, 0, "upgrade_unsupported", "upstream takes no upgrade over HTTP/2")
     row(FAULT_PROXY_HEADER, 400, 0, "bad_proxy_header", "PROXY protocol header missing or malformed")
+    row(FAULT_UPSTREAM_CANCELLED, 502, 1, "upstream_cancelled", "upstream cancelled the call")
 
 
 cdef const FaultRow* fault_row(u32 fault) noexcept nogil:

@@ -10,8 +10,8 @@ from fastmesh._core.base.types cimport i32, i64, u8, u16, u32
 from fastmesh._core.io.connection cimport conn_flush, conn_send, conn_send_head
 from fastmesh._core.io.side cimport side_credit, side_recv, side_room
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_EOF, DRIVE_BYTES, EX_REPLAY, FRAMING_STREAM, SCRATCH_BYTES, SESSION_STARVED, SMALL_BODY_BYTES,
-    STREAM_LOCAL_END, STREAM_NEVER, Session,
+    CONN_BROKEN, CONN_EOF, CONN_UP, DRIVE_BYTES, EX_REPLAY, FRAMING_STREAM, SCRATCH_BYTES, SESSION_STARVED, SMALL_BODY_BYTES,
+    STREAM_GRPC, STREAM_LOCAL_END, STREAM_NEVER, Session,
 )
 from fastmesh._core.io.session cimport session_of
 from fastmesh._core.io.stream cimport stream_flush, stream_headers, stream_send
@@ -408,7 +408,9 @@ cdef int start_bytes(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n
 
 
 cdef int start_stream(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil:
-    cdef bint end = p.done and p.ready == 0 and p.tail == 0 and p.framing != FRAMING_TUNNEL
+    # gRPC ends a request on DATA, an empty one if need be (PROTOCOL-HTTP2.md); its servers may wait for it.
+    cdef bint apart = sink.kind == CONN_UP and sink.stream & STREAM_GRPC
+    cdef bint end = p.done and p.ready == 0 and p.tail == 0 and p.framing != FRAMING_TUNNEL and not apart
     cdef int r
     if stream_headers(w, sink, w.scratch, head_n, end) != OK:
         return FULL

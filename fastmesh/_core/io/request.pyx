@@ -350,13 +350,15 @@ cdef void request_connecting(Worker* w, Exchange* x, Conn* up, bint timed_out) n
 
 
 # Begins the request's pipe for this receiver and takes what has arrived of the body. False: the exchange has failed.
-cdef bint request_prepare(Worker* w, Exchange* x, Conn* down, const Conn* up) noexcept nogil:
+cdef bint request_prepare(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     request_pipe(x)
     if up.id and x.request_framing == FRAMING_TUNNEL and not x.flags & EX_EXTENDED and x.method != METHOD_CONNECT:
         # An upgrade that HTTP/2 has no form for stays behind, and a request without a body is left.
         pipe_init(&x.request, FRAMING_NONE, 0)
     x.request.sent = x.head_bytes
     x.request.head = x.head_bytes
+    if up.id and x.flags & EX_GRPC:
+        up.stream |= STREAM_GRPC
     if up.id and x.request_framing == FRAMING_CHUNKED:
         # Its framing is undone where it stands: what was sent so cannot be sent again.
         x.request.strip = STRIP_FRAMING

@@ -5,7 +5,8 @@ from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, FULL, IO, O
 from fastmesh._core.base.types cimport i64, u8, u16, u32, u64
 from fastmesh._core.io.connection cimport conn_defer
 from fastmesh._core.io.fault cimport (
-    FAULT_OVERLOAD, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_RESET, FAULT_UPSTREAM_RESPONSE, FAULT_UPSTREAM_TRUNCATED,
+    FAULT_OVERLOAD, FAULT_REQUEST_TIMEOUT, FAULT_UPSTREAM_CANCELLED, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_RESET,
+    FAULT_UPSTREAM_RESPONSE, FAULT_UPSTREAM_TRUNCATED,
 )
 from fastmesh._core.io.finish cimport (
     exchange_abort, exchange_complete, exchange_cut_request, exchange_fail, exchange_land, exchange_starve, grpc_overloaded,
@@ -19,21 +20,26 @@ from fastmesh._core.io.session cimport session_of
 from fastmesh._core.io.side cimport side_flush, side_head, side_recv, side_room
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, DRIVE_STEPS, EX_ANSWERED, EX_DOWN_KEEP, EX_EXTENDED, EX_GRPC, EX_HTTP10, EX_REPLAY, EX_RESPONDED,
-    EX_UP_KEEP, FRAMING_STREAM, PHASE_BODY, SCRATCH_BYTES, SMALL_BODY_BYTES, STREAM_BAD, STREAM_NEVER,
-    STREAM_REMOTE_END, STREAM_RESET, Session,
+    EX_UP_KEEP, FRAMING_STREAM, PHASE_BODY, SCRATCH_BYTES, SMALL_BODY_BYTES, STREAM_BAD, STREAM_CANCELLED,
+    STREAM_NEVER, STREAM_REMOTE_END, STREAM_RESET, Session,
 )
 from fastmesh._core.io.stream cimport stream_flush
 from fastmesh._core.io.tunnel cimport tunnel_begin, tunnel_compose, tunnel_fault
+from fastmesh._core.wire.headers cimport FIELD_TRAILER
 from fastmesh._core.wire.http1_head cimport (
     FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_NONE, FRAMING_TUNNEL, HEAD_HAS_LENGTH, HEAD_KEEP_ALIVE,
     HEAD_UPGRADE, METHOD_CONNECT, Http1Head, Http1Resume,
-    http1_response_framing, http1_response_parse,
+    http1_response_bodiless, http1_response_framing, http1_response_parse,
 )
 from fastmesh._core.wire.http1_write cimport (
     EDIT_CHUNKED, EDIT_CLOSE, EDIT_DROP_CODING, EDIT_DROP_LENGTH, EDIT_KEEP_ALIVE, EDIT_NEVER, EDIT_UPGRADE, HeadEdit,
     http1_response_write,
 )
 from fastmesh._core.wire.http2_write cimport block_response_write
+
+
+cdef enum:
+    DEADLINE_NEAR_NS = 10000000     # how far apart the server's timer and our clock may be
 
 
 # The first byte of a response: from here on the request is not sent again, so nothing of it is kept.
@@ -57,9 +63,20 @@ cdef int response_parse(Worker* w, Conn* up) noexcept nogil:
     return http1_response_parse(&w.head, &up.resume, buf_head(&up.inb), buf_len(&up.inb), &w.snap.policy.http1)
 
 
+# What `fault` is when the server cancelled the stream. At the call's deadline that says that the deadline has passed, which it
+# knows by grpc-timeout; at another time that it is cancelled (PROTOCOL-HTTP2.md, Errors).
+cdef u32 cancelled_fault(Worker* w, const Exchange* x, const Conn* up, u32 fault) noexcept nogil:
+    if not x.flags & EX_GRPC or not up.stream & STREAM_CANCELLED:
+        return fault
+    if x.deadline_ns and x.deadline_ns - w.now_ns <= DEADLINE_NEAR_NS:
+        return FAULT_REQUEST_TIMEOUT
+    return FAULT_UPSTREAM_CANCELLED
+
+
 # Reads more of the head. OK; AGAIN: nothing there now; else the exchange has ended.
 cdef int response_fill(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef i64 n
+    cdef u32 fault
     if side_room(w, up, 0, 1) != OK:
         exchange_starve(w, x, up)
         return AGAIN
@@ -75,7 +92,8 @@ cdef int response_fill(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
     if up.stream & STREAM_BAD:
         exchange_fail(w, x, FAULT_UPSTREAM_RESPONSE)
     else:
-        request_lost(w, x, up, FAULT_UPSTREAM_CLOSED if n == CLOSED else FAULT_UPSTREAM_RESET)
+        fault = FAULT_UPSTREAM_CLOSED if n == CLOSED else cancelled_fault(w, x, up, FAULT_UPSTREAM_RESET)
+        request_lost(w, x, up, fault)
     return CLOSED
 
 
@@ -177,7 +195,7 @@ cdef void response_edit(Worker* w, Exchange* x, const Conn* down, const Conn* up
     if down.id:
         return
     if x.response.wrap:
-        edit.flags |= EDIT_CHUNKED
+        edit.flags |= EDIT_CHUNKED | EDIT_DROP_LENGTH
     # A request that the upstream will not read to its end leaves the client's connection at an unknown place.
     if w.draining or framing == FRAMING_CLOSE or strip or (not x.request.done and (up.id or not x.flags & EX_UP_KEEP)) or (
             framing == FRAMING_STREAM and not x.response.sized and not x.response.wrap):
@@ -192,16 +210,28 @@ cdef void response_edit(Worker* w, Exchange* x, const Conn* down, const Conn* up
 cdef u8 response_framing(Worker* w, const Exchange* x, const Conn* up) noexcept nogil:
     cdef bint extended = up.id and x.flags & EX_EXTENDED
     cdef u8 framing = http1_response_framing(&w.head, <u8>METHOD_CONNECT if extended else x.method)
-    return <u8>FRAMING_STREAM if up.id and framing != FRAMING_NONE and framing != FRAMING_TUNNEL else framing
+    # Behind `content-length: 0` there may still be trailers, which gRPC's status is in.
+    if not up.id or framing == FRAMING_TUNNEL or http1_response_bodiless(&w.head, x.method):
+        return framing
+    return FRAMING_STREAM
 
 
-# Begins the response's pipe between these two.
+cdef bint announces_trailers(const Http1Head* head) noexcept nogil:
+    cdef u32 i
+    for i in range(head.nfields):
+        if head.fields[i].id == FIELD_TRAILER:
+            return 1
+    return 0
+
+
+# Begins the response's pipe between these two. HTTP/1.1 has no trailers behind a Content-Length: announced ones want chunks.
 cdef void response_pipe(Worker* w, Exchange* x, const Conn* down, u8 framing) noexcept nogil:
     pipe_init(&x.response, framing, w.head.content_length if w.head.flags & HEAD_HAS_LENGTH else 0)
     x.response.sized = <u8>(framing == FRAMING_STREAM and w.head.flags & HEAD_HAS_LENGTH != 0)
     if framing == FRAMING_CHUNKED:
         x.response.strip = <u8>(STRIP_FRAMING if down.id else STRIP_ALL if x.flags & EX_HTTP10 else 0)
-    x.response.wrap = <u8>(framing == FRAMING_STREAM and not down.id and not x.flags & EX_HTTP10 and not x.response.sized)
+    x.response.wrap = <u8>(framing == FRAMING_STREAM and not down.id and not x.flags & EX_HTTP10
+                           and (not x.response.sized or announces_trailers(&w.head)))
 
 
 # Trailers-only with a status that the route wants to see answered elsewhere. True: the request is on its way there.
@@ -279,7 +309,7 @@ cdef bint response_body(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept n
         exchange_abort(w, x)
         return 0
     elif r == PUMP_SOURCE_END or r == PUMP_SOURCE_FAILED:
-        exchange_fail(w, x, FAULT_UPSTREAM_TRUNCATED)
+        exchange_fail(w, x, cancelled_fault(w, x, up, FAULT_UPSTREAM_TRUNCATED))
         return 0
     elif r == PUMP_BAD:
         exchange_fail(w, x, FAULT_UPSTREAM_RESPONSE)

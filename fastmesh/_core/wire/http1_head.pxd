@@ -25,5 +25,7 @@ cdef int http1_response_parse(Http1Head* head, Http1Resume* resume, const u8* da
 # drop set. Fills head_bytes, nfields, fields. Same answers as above.
 cdef int http1_trailers_parse(Http1Head* head, Http1Resume* resume, const u8* data, size_t n,
                               const Http1Limits* limits) noexcept nogil
+# Whether it has no body whatever it announces (RFC 9112 6.3, points 1 and 2).
+cdef bint http1_response_bodiless(const Http1Head* head, u8 request_method) noexcept nogil
 # How the body of this response ends, given the request's method (RFC 9112 6.3): a Framing.
 cdef u8 http1_response_framing(const Http1Head* head, u8 request_method) noexcept nogil

@@ -309,9 +309,11 @@ cdef int http1_trailers_parse(Http1Head* head, Http1Resume* resume, const u8* da
     return message_parse(head, resume, data, n, limits, KIND_TRAILERS)
 
 
+cdef bint http1_response_bodiless(const Http1Head* head, u8 request_method) noexcept nogil:
+    return request_method == METHOD_HEAD or head.status < 200 or head.status == 204 or head.status == 304
+
+
 cdef u8 http1_response_framing(const Http1Head* head, u8 request_method) noexcept nogil:
     if head.status == 101 or (request_method == METHOD_CONNECT and head.status // 100 == 2):
         return FRAMING_TUNNEL
-    if request_method == METHOD_HEAD or head.status < 200 or head.status == 204 or head.status == 304:
-        return FRAMING_NONE
-    return head.framing
+    return <u8>FRAMING_NONE if http1_response_bodiless(head, request_method) else head.framing
