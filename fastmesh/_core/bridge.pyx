@@ -645,6 +645,7 @@ cdef class Worker:
         return {
             "conns_taken": self.core.conns.takes, "conns_given": self.core.conns.gives,
             "exchanges_taken": self.core.exchanges.takes, "exchanges_given": self.core.exchanges.gives,
+            "relays_taken": self.core.relays.takes, "relays_given": self.core.relays.gives,
             "sessions_taken": self.core.sessions.takes, "sessions_given": self.core.sessions.gives,
             "small_taken": self.core.pools.small.takes, "small_given": self.core.pools.small.gives,
             "large_taken": self.core.pools.large.takes, "large_given": self.core.pools.large.gives,

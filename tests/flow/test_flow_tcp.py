@@ -1,13 +1,18 @@
 """Connections relayed by the whole program: one variable is enough, TLS goes by the name it asks for."""
 
+import contextlib
+import pathlib
+import resource
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support import net
 from tests.support.client import Client
 from tests.support.fastmesh import Fastmesh
 from tests.support.hello import of_python
 from tests.support.origin import Connection, Origin, serve
+from tests.support.sanitizer import SANITIZED
 from tests.support.wait import until
 
 ROUTES = """
@@ -133,3 +138,35 @@ def test_the_access_log_names_what_tls_asked_for() -> None:
             client.read_until(b".")
         kept = "service.long-name-of-a-namespace.svc.cluster.local"[-47:]
         until(lambda: proxy.stdout.read_text() == f"TLS {kept} -\n", "the line of the access log")
+
+
+def anonymous_bytes(pid: int) -> int:
+    rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(rollup.partition("Anonymous:")[2].split()[0]) << 10
+
+
+def test_an_idle_relayed_connection_costs_half_a_kilobyte() -> None:
+    if SANITIZED:
+        pytest.skip("a sanitizer's memory is not the program's")
+    few, many = 200, 1200
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 3 * (few + many):
+        pytest.skip(f"this needs {3 * (few + many)} descriptors and the hard limit is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3 * (few + many)), hard))
+    with contextlib.ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        listener = stack.enter_context(net.listen(backlog=2048))
+        proxy = stack.enter_context(Fastmesh(upstream=net.text(listener), listener_protocol="opaque"))
+
+        def more(count: int) -> int:
+            for _ in range(count):
+                client = stack.enter_context(net.dial(proxy.address))
+                server = stack.enter_context(listener.accept()[0])
+                for one, other in ((client, server), (server, client)):
+                    one.sendall(b"ping")
+                    assert other.recv(4) == b"ping"
+            return anonymous_bytes(proxy.process.pid)
+
+        before = more(few)
+        each = (more(many) - before) / many
+    assert each <= 512, f"{each:.0f} bytes each"

@@ -34,6 +34,7 @@ _POOLED = ("upstream_connections", "upstream_idle", "conn_slab", "h2_sessions")
 _PAIRS = {
     "conns_taken": "conns_given",
     "exchanges_taken": "exchanges_given",
+    "relays_taken": "relays_given",
     "small_taken": "small_given",
     "large_taken": "large_given",
     "fds_opened": "fds_closed",

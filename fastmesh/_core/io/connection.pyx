@@ -10,7 +10,7 @@ from fastmesh._core.ffi.linux cimport (
     EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, SHUT_WR, epoll_event, sys_close,
     sys_epoll_ctl, sys_recv, sys_reset_on_close, sys_send, sys_send2, sys_shutdown,
 )
-from fastmesh._core.io.state cimport CONN_DOWN, CONN_LISTENER, CONN_RELAY, CONN_SHUT, SCRATCH_BYTES
+from fastmesh._core.io.state cimport CONN_DOWN, CONN_LISTENER, CONN_PAIR, CONN_RELAY, CONN_SHUT, SCRATCH_BYTES
 
 cdef enum:
     RESERVE = 4     # one buffer in so many is kept for responses
@@ -81,7 +81,7 @@ cdef i64 conn_recv(Worker* w, Conn* c) noexcept nogil:
 
 # What clients send and what tunnels carry may not take the buffers that answers need: some exchange can always end and give its own back.
 cdef inline bint is_reserved(const Conn* c, const Pool* pool) noexcept nogil:
-    return (c.kind == CONN_DOWN or c.state == CONN_RELAY) and pool_left(pool) <= pool.count // RESERVE
+    return (c.kind == CONN_DOWN or c.state == CONN_RELAY or c.state == CONN_PAIR) and pool_left(pool) <= pool.count // RESERVE
 
 
 cdef int conn_room(Worker* w, Conn* c, u64 expect, bint movable) noexcept nogil:

@@ -4,17 +4,13 @@ from fastmesh._core.io.detect cimport detect_drive, detect_ready, detect_timer
 from fastmesh._core.io.fault cimport (
     FAULT_CLIENT_TIMEOUT, FAULT_OVERLOAD, FAULT_PER_TRY_TIMEOUT, FAULT_REQUEST_TIMEOUT, FAULT_STREAM_TIMEOUT,
 )
-from fastmesh._core.io.finish cimport exchange_abort, exchange_fail
+from fastmesh._core.io.finish cimport STARVED_MOST_NS, exchange_abort, exchange_fail
 from fastmesh._core.io.pipe cimport pipe_over
-from fastmesh._core.io.relay cimport relay_connecting, relay_drive, relay_timer
+from fastmesh._core.io.relay cimport relay_connecting
 from fastmesh._core.io.request cimport request_body, request_connecting, request_send
 from fastmesh._core.io.response cimport response_body, response_head
 from fastmesh._core.io.state cimport EX_EARLY, EX_STARVED, EX_TCP, PHASE_BODY, PHASE_CONNECT, PHASE_RESPONSE, PHASE_TUNNEL
 from fastmesh._core.io.tunnel cimport tunnel_drive
-
-cdef enum:
-    STARVED_MOST_NS = 5000000000
-
 
 cdef void exchange_drive(Worker* w, Exchange* x) noexcept nogil:
     cdef Conn* down = conn_get(w, x.down)
@@ -37,10 +33,7 @@ cdef void exchange_drive(Worker* w, Exchange* x) noexcept nogil:
     if x.phase == PHASE_BODY and not response_body(w, x, down, up):
         return
     if x.phase == PHASE_TUNNEL:
-        if x.flags & EX_TCP:
-            relay_drive(w, x, down, up)
-        else:
-            tunnel_drive(w, x, down, up)
+        tunnel_drive(w, x, down, up)
     elif x.phase == PHASE_BODY or x.phase == PHASE_RESPONSE:
         if not request_body(w, x, down, up):
             return
@@ -87,9 +80,6 @@ cdef void exchange_down_timer(Worker* w, Exchange* x) noexcept nogil:
     cdef i64 at = x.active_ns + stream if stream else 0
     if x.flags & EX_EARLY:
         detect_timer(w, conn_get(w, x.down))
-        return
-    if x.flags & EX_TCP and x.phase == PHASE_TUNNEL:
-        relay_timer(w, x)
         return
     if x.phase == PHASE_TUNNEL:
         tunnel_timer(w, x, stream)

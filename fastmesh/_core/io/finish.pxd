@@ -5,6 +5,10 @@ from fastmesh._core.base.types cimport u32, u64
 from fastmesh._core.io.pipe cimport pipe_init
 from fastmesh._core.io.state cimport EX_SIZED, Conn, Exchange, Worker
 
+cdef enum:
+    STARVED_NS = 10000000           # until another look for a free buffer
+    STARVED_MOST_NS = 5000000000    # who finds none for so long, and moved nothing meanwhile, is ended
+
 cdef inline Exchange* exchange_get(Worker* w, u64 handle) noexcept nogil:
     return <Exchange*>slab_get(&w.exchanges, handle)
 
@@ -22,13 +26,13 @@ cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil
 cdef void exchange_abort(Worker* w, Exchange* x) noexcept nogil
 # A tunnel is over; reset: it broke.
 cdef void exchange_end_tunnel(Worker* w, Exchange* x, Conn* down, Conn* up, bint reset) noexcept nogil
-# A relayed connection is over, or could not be made; reset: neither side may take it for a proper end.
+# A relayed connection could not be made; reset: its client may not take it for a proper end.
 cdef void exchange_end_relay(Worker* w, Exchange* x, bint reset) noexcept nogil
 # The client speaks something else than was dialled for. pool: the connection can be of use to the next request, even one that is
 # still being made (relay_orphan). Nothing is counted.
 cdef void exchange_forget_relay(Worker* w, Exchange* x, bint pool) noexcept nogil
-# Bytes that moved since the last call.
-cdef void exchange_count_relay(Worker* w, Exchange* x) noexcept nogil
+# Counts and logs the end of a relayed connection.
+cdef void relay_account(Worker* w, Exchange* x, const Conn* down) noexcept nogil
 # Answers OPTIONS and TRACE whose Max-Forwards is used up.
 cdef void exchange_last_hop(Worker* w, Exchange* x, Conn* down) noexcept nogil
 # Begins the request's pipe, at first or anew.

@@ -1,7 +1,7 @@
 from fastmesh._core.base.buffer cimport buf_consume, buf_give
 from fastmesh._core.base.histogram cimport histogram_bucket
 from fastmesh._core.base.meter cimport (
-    COUNT_CLIENT_ABORTS, COUNT_TCP_BYTES_IN, COUNT_TCP_BYTES_OUT, COUNT_TUNNEL_BYTES_IN, COUNT_TUNNEL_BYTES_OUT, METER_GRPC, Block, meters_count,
+    COUNT_CLIENT_ABORTS, COUNT_TUNNEL_BYTES_IN, COUNT_TUNNEL_BYTES_OUT, METER_GRPC, Block, meters_count,
 )
 from fastmesh._core.base.slab cimport slab_give, slab_handle
 from fastmesh._core.base.text cimport Text, text_init, text_str, text_u64
@@ -24,10 +24,6 @@ from fastmesh._core.io.state cimport (
 from fastmesh._core.io.upstream cimport upstream_backend, upstream_close, upstream_give
 from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE, balancer_count, balancer_end
 from fastmesh._core.routing.snapshot cimport UPSTREAM_HTTP2, Backend
-
-cdef enum:
-    STARVED_NS = 10000000
-
 
 cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil:
     cdef u32 backend
@@ -97,15 +93,15 @@ cdef void exchange_end(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
     slab_give(&w.exchanges, x)
 
 
-cdef void exchange_count_relay(Worker* w, Exchange* x) noexcept nogil:
-    cdef u64 received = x.request.moved_bytes - x.request_bytes
-    cdef u64 sent = x.response.moved_bytes - x.response_bytes
-    x.request_bytes += received
-    x.response_bytes += sent
-    meter_add(&x.block.connection_bytes_in, received)
-    meter_add(&x.block.connection_bytes_out, sent)
-    meters_count(&w.meters, COUNT_TCP_BYTES_IN, received)
-    meters_count(&w.meters, COUNT_TCP_BYTES_OUT, sent)
+cdef void relay_account(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
+    cdef i64 duration = w.now_ns - x.start_ns
+    meter_add(&x.block.connection_ns, <u64>duration if duration > 0 else 0)
+    if x.retries:
+        meter_add(&x.block.retries, x.retries)
+    if x.fault:
+        meter_add(&x.block.faults[x.fault], 1)
+    if w.snap.policy.access_log:
+        access_log_end(w, x, down)
 
 
 # Gives the exchange of a TCP connection back, and its place in a queue.
@@ -120,15 +116,7 @@ cdef void relay_drop(Worker* w, Exchange* x) noexcept nogil:
 cdef void exchange_end_relay(Worker* w, Exchange* x, bint reset) noexcept nogil:
     cdef Conn* down = conn_get(w, x.down)
     cdef Conn* up = conn_get(w, x.up)
-    cdef i64 duration = w.now_ns - x.start_ns
-    exchange_count_relay(w, x)
-    meter_add(&x.block.connection_ns, <u64>duration if duration > 0 else 0)
-    if x.retries:
-        meter_add(&x.block.retries, x.retries)
-    if x.fault:
-        meter_add(&x.block.faults[x.fault], 1)
-    if w.snap.policy.access_log:
-        access_log_end(w, x, down)
+    relay_account(w, x, down)
     relay_drop(w, x)
     if up != NULL:
         up.exchange = 0
@@ -397,9 +385,6 @@ cdef void exchange_cut_request(Worker* w, Exchange* x, Conn* down, Conn* up) noe
 
 
 cdef void exchange_end_tunnel(Worker* w, Exchange* x, Conn* down, Conn* up, bint reset) noexcept nogil:
-    if x.flags & EX_TCP:
-        exchange_end_relay(w, x, reset)
-        return
     exchange_end(w, x, down)
     up.exchange = 0
     upstream_close(w, up, reset)

@@ -3,12 +3,12 @@ from libc.string cimport memcmp, memcpy, memset
 from fastmesh._core.base.buffer cimport buf_consume, buf_give, buf_head, buf_len
 from fastmesh._core.base.meter cimport COUNT_HEADER_TIMEOUTS, COUNT_PROXY_HEADERS, METER_NONE, meters_count
 from fastmesh._core.base.slab cimport slab_index
-from fastmesh._core.base.status cimport AGAIN, LIMIT, OK
+from fastmesh._core.base.status cimport AGAIN, OK
 from fastmesh._core.base.types cimport i64
 from fastmesh._core.base.wheel cimport wheel_cancel
 from fastmesh._core.ffi.atomic cimport meter_add
 from fastmesh._core.ffi.linux cimport (
-    AF_INET, AF_INET6, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, sys_getsockname,
+    AF_INET, AF_INET6, ntohs, sockaddr_in, sockaddr_in6, sockaddr_storage, sys_getsockname,
 )
 from fastmesh._core.io.client cimport client_close
 from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_get, conn_recv, conn_room, conn_send_head

@@ -1,5 +1,5 @@
-# A connection relayed as it is: an exchange that is a tunnel from its first byte, without a head and an answer of ours.
-# Law: each side sees what it would see of the other without us: every byte, FIN as FIN, RST as RST.
+# A connection relayed as it is, until it is open (io/pair): an exchange without a head and an answer of ours, that gets a connection to
+# an endpoint as others do.
 from fastmesh._core.base.types cimport u32
 from fastmesh._core.io.state cimport Conn, Exchange, Worker
 
@@ -14,7 +14,3 @@ cdef bint relay_suits(Worker* w, Exchange* x, Conn* down) noexcept nogil
 cdef void relay_orphan(Worker* w, Conn* up, bint timed_out) noexcept nogil
 # An event (or the timeout) of a connection that is being made.
 cdef void relay_connecting(Worker* w, Exchange* x, Conn* up, bint timed_out) noexcept nogil
-# Moves bytes both ways.
-cdef void relay_drive(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil
-# The idle time of an open one is over, or not yet.
-cdef void relay_timer(Worker* w, Exchange* x) noexcept nogil

@@ -45,6 +45,7 @@ cdef enum ConnState:
     UP_BUSY
     UP_IDLE             # pooled
     CONN_RELAY          # either side of a tunnel
+    CONN_PAIR           # either side of an open relayed connection: `exchange` is the handle of its Relay
     CONN_SESSION        # speaks HTTP/2: its streams have the exchanges
 
 cdef enum ConnFlag:
@@ -272,6 +273,36 @@ ctypedef struct Exchange:
     u8 offered[OFFERED_BYTES]   # value of the request's Upgrade: only one of these may be switched to; EX_TCP: the server name
     u8 accept[WEBSOCKET_ACCEPT_BYTES]   # what Sec-WebSocket-Accept must be, 0: no WebSocket is asked for
 
+# One direction of an open relayed connection.
+ctypedef struct Half:
+    u64 moved_bytes         # as in Pipe, as are the others
+    u32 ready
+    u8 done
+    u8 ended
+
+# An open relayed connection.
+ctypedef struct Relay:
+    u32 generation          # SlabHeader
+    u32 next_free
+    u32 down                # both connections by index: they end with it
+    u32 up
+    Block* block            # borrows the meters, which live as long as the worker
+    i64 start_ns            # when the client came
+    i64 active_ns           # a byte last moved
+    i64 starved_ns          # no buffer was free since, unless a byte moved later
+    Half there              # to the upstream
+    Half back
+    u32 route               # index in the snapshot of `version`
+    u32 version             # its low half
+    u8 tls                  # it began with a ClientHello
+    u8 retries
+
+# The server name that a relayed connection asks for, while the access log is on.
+ctypedef struct ServerName:
+    u32 generation          # of the client's Conn it is of
+    u8 n
+    u8 text[OFFERED_BYTES]
+
 # Where a client's PROXY protocol header says it came to; its own address is in the Conn.
 ctypedef struct Announced:
     u32 generation          # of the Conn it is of
@@ -350,6 +381,7 @@ ctypedef struct Worker:
     Snapshot* snap          # shares epoch: adopted at the start of a turn
     Slab conns
     Slab exchanges
+    Slab relays             # open ones
     Slab sessions
     Pools pools
     Wheel wheel             # of connections
@@ -377,6 +409,7 @@ ctypedef struct Worker:
     u32 stream_count
     Destination* destinations   # owns; DESTINATIONS, by key
     Announced* announced    # owns; by index of the connection
+    ServerName* server_names    # owns; same
     Ring commands
     Ring events
     Ring* log               # borrows the log, kept alive by the bridge; NULL: no access log

@@ -30,14 +30,15 @@ from fastmesh._core.io.fault cimport FAULT_STOPPED
 from fastmesh._core.io.finish cimport exchange_fail, exchange_get
 from fastmesh._core.io.http2 cimport http2_connecting, http2_event, http2_stop, http2_timer
 from fastmesh._core.io.meters cimport meters_publish
+from fastmesh._core.io.pair cimport pair_event, pair_stop, pair_timer
 from fastmesh._core.io.proxy cimport proxy_event, proxy_timer
 from fastmesh._core.io.relay cimport relay_orphan
 from fastmesh._core.io.request cimport request_adopt, request_serve_pending
 from fastmesh._core.io.session cimport sessions_flush
 from fastmesh._core.io.state cimport (
     COMMAND_ADD_LISTENER, COMMAND_DRAIN, COMMAND_REMOVE_LISTENER, COMMAND_STOP, CONN_BROKEN, CONN_DEFERRED, CONN_DOWN,
-    CONN_LISTENER, CONN_RDHUP, CONN_READABLE, CONN_RELAY, CONN_SESSION, CONN_UP, CONN_WRITABLE, DESTINATIONS, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, DOWN_PROXY, DOWN_SNIFF, EVENT_DRAINED,
-    EVENTS_PER_TURN, LISTENERS_MAX, SCRATCH_BYTES, UP_CONNECTING, UP_IDLE, Announced, Conn, Destination, Exchange, Session, Waiting,
+    CONN_LISTENER, CONN_PAIR, CONN_RDHUP, CONN_READABLE, CONN_RELAY, CONN_SESSION, CONN_UP, CONN_WRITABLE, DESTINATIONS, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, DOWN_PROXY, DOWN_SNIFF, EVENT_DRAINED,
+    EVENTS_PER_TURN, LISTENERS_MAX, SCRATCH_BYTES, UP_CONNECTING, UP_IDLE, Announced, Conn, Destination, Exchange, Relay, ServerName, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_close
 from fastmesh._core.io.upstream cimport (
@@ -82,6 +83,7 @@ cdef int worker_init(Worker* w, Shared* shared, u32 index, u32 conns, u32 exchan
     w.scratch = <u8*>reserve(SCRATCH_BYTES, 1)
     w.destinations = <Destination*>reserve(DESTINATIONS, sizeof(Destination))
     w.announced = <Announced*>reserve(conns, sizeof(Announced))
+    w.server_names = <ServerName*>reserve(conns, sizeof(ServerName))
     w.meters.blocks = <Block*>reserve(blocks, sizeof(Block))
     w.meters.endpoints = <EndpointMeter*>reserve(slots, sizeof(EndpointMeter))
     w.block_of = <u32*>reserve(<size_t>LISTENERS_MAX * (meters + 1), sizeof(u32))
@@ -94,9 +96,11 @@ cdef int worker_init(Worker* w, Shared* shared, u32 index, u32 conns, u32 exchan
         w.balancer.rng = 1
     if (w.waiting == NULL or w.freed == NULL or w.deferred == NULL or w.scratch == NULL or w.meters.blocks == NULL
             or w.meters.endpoints == NULL or w.block_of == NULL or w.balancer.slots == NULL
-            or w.balancer.cursors == NULL or w.flushes == NULL or w.destinations == NULL or w.announced == NULL):
+            or w.balancer.cursors == NULL or w.flushes == NULL or w.destinations == NULL or w.announced == NULL
+            or w.server_names == NULL):
         return FULL
     if (slab_init(&w.conns, sizeof(Conn), conns) != OK or slab_init(&w.exchanges, sizeof(Exchange), exchanges) != OK
+            or slab_init(&w.relays, sizeof(Relay), conns // 2 + 1) != OK
             or slab_init(&w.sessions, sizeof(Session), conns // SESSION_SHARE + 1) != OK
             or pools_init(&w.pools, small, large) != OK or ring_init(&w.commands, COMMAND_RING_BYTES) != OK
             or ring_init(&w.events, EVENT_RING_BYTES) != OK):
@@ -129,6 +133,7 @@ cdef void worker_free(Worker* w) noexcept nogil:
     sys_release(w.scratch, SCRATCH_BYTES); w.scratch = NULL
     sys_release(w.destinations, DESTINATIONS * sizeof(Destination)); w.destinations = NULL
     sys_release(w.announced, w.conns.capacity * sizeof(Announced)); w.announced = NULL
+    sys_release(w.server_names, w.conns.capacity * sizeof(ServerName)); w.server_names = NULL
     sys_release(w.meters.blocks, w.meters.block_capacity * sizeof(Block)); w.meters.blocks = NULL
     sys_release(w.meters.endpoints, slots * sizeof(EndpointMeter)); w.meters.endpoints = NULL
     sys_release(w.block_of, <size_t>LISTENERS_MAX * (w.meter_capacity + 1) * sizeof(u32)); w.block_of = NULL
@@ -136,6 +141,7 @@ cdef void worker_free(Worker* w) noexcept nogil:
     sys_release(w.balancer.cursors, slots * sizeof(u64)); w.balancer.cursors = NULL
     slab_free(&w.conns)
     slab_free(&w.exchanges)
+    slab_free(&w.relays)
     slab_free(&w.sessions)
     pools_free(&w.pools)
     ring_free(&w.commands)
@@ -204,6 +210,8 @@ cdef void worker_dispatch(Worker* w, Conn* c, bint gone) noexcept nogil:
         listener_accept(w, c)
     elif c.state == UP_CONNECTING and c.session:
         http2_connecting(w, c, 0)
+    elif c.state == CONN_PAIR:
+        pair_event(w, c)
     else:
         x = exchange_get(w, c.exchange)
         if x == NULL:
@@ -233,7 +241,7 @@ cdef void worker_event(Worker* w, u64 handle, u32 events) noexcept nogil:
     if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
         c.flags |= CONN_RDHUP
         # A tunnel reads what is left, then its next write fails: a reset is passed on even while the other side does not read.
-        if events & EPOLLERR and c.state == CONN_RELAY:
+        if events & EPOLLERR and (c.state == CONN_PAIR or c.state == CONN_RELAY):
             c.flags |= CONN_BROKEN
     if events & (EPOLLOUT | EPOLLHUP | EPOLLERR):
         c.flags |= CONN_WRITABLE
@@ -276,6 +284,8 @@ cdef void worker_timers(Worker* w) noexcept nogil:
             http2_timer(w, c)
         elif c.state == UP_CONNECTING and c.session:
             http2_connecting(w, c, 1)
+        elif c.state == CONN_PAIR:
+            pair_timer(w, c)
         else:
             x = exchange_get(w, c.exchange)
             if x == NULL:
@@ -323,10 +333,15 @@ cdef void worker_stop(Worker* w) noexcept nogil:
     cdef u32 i
     cdef Conn* c
     cdef Exchange* x
+    cdef Relay* r
     for i in range(w.exchanges.high):
         x = <Exchange*>slab_live(&w.exchanges, i)
         if x != NULL:
             exchange_fail(w, x, FAULT_STOPPED)
+    for i in range(w.relays.high):
+        r = <Relay*>slab_live(&w.relays, i)
+        if r != NULL:
+            pair_stop(w, r)
     for i in range(w.conns.high):
         c = <Conn*>slab_live(&w.conns, i)
         if c == NULL or c.id:
