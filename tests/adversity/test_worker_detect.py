@@ -52,6 +52,29 @@ def test_a_server_that_speaks_first_is_heard_at_once() -> None:
         assert worker.counter("detected_server_first") == 1
 
 
+def test_a_server_of_http2_may_speak_first(listener: socket.socket) -> None:
+    settings = bytes.fromhex("000000040000000000")
+    with LiveWorker(detect(net.text(listener))) as worker, Client(worker.address) as client:
+        with accepted(listener) as early:
+            early.sendall(settings)
+            client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+            assert client.read_until(b"\x00\x00\x00\x00").endswith(b"\x04\x00\x00\x00\x00")  # SETTINGS of our own
+            assert early.recv(1) == b""
+        assert worker.counter("detected_http2") == 1
+        assert worker.counter("detected_server_first") == 0
+
+
+def test_what_only_looked_like_a_server_of_http2_is_relayed(listener: socket.socket) -> None:
+    begun = bytes.fromhex("000000040000000000")
+    with (
+        LiveWorker(detect(net.text(listener), detect_timeout_ns=50 * MS)) as worker,
+        Client(worker.address) as client,
+        accepted(listener) as server,
+    ):
+        server.sendall(begun)
+        assert client.read_until(begun) == begun
+
+
 def test_a_server_may_speak_into_the_middle_of_the_clients_first_bytes(listener: socket.socket) -> None:
     with LiveWorker(detect(net.text(listener))) as worker, Client(worker.address) as client:
         client.send(b"GE")

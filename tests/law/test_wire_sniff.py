@@ -10,7 +10,7 @@ from tests.model.wire_enums import OK, enum_of
 from tests.model.wire_messages import messages
 from tests.probe.wire_guard import Guard
 from tests.probe.wire_http1 import Parser
-from tests.probe.wire_sniff import sniff, sniff_at
+from tests.probe.wire_sniff import is_http2_server, sniff, sniff_at
 
 Verdict = enum_of("sniff.pxd", "SniffVerdict")
 MORE, HTTP1, HTTP2, TLS, OPAQUE = Verdict
@@ -101,3 +101,20 @@ def test_every_byte_at_every_place(byte: int) -> None:
 @pytest.mark.parametrize("first", sorted(set(range(256)) - {0x16, *range(0x41, 0x5B)}))
 def test_most_first_bytes_decide(first: int) -> None:
     assert sniff(bytes([first])) == OPAQUE
+
+
+@pytest.mark.parametrize("head", ["000000040000000000", "000012040000000000", "003ffc040000000000"])
+def test_a_settings_frame_is_how_a_server_of_http2_begins(head: str) -> None:
+    whole = bytes.fromhex(head)
+    assert is_http2_server(whole)
+    assert is_http2_server(whole + b"\x00\x03")
+    assert not any(is_http2_server(whole[:n]) for n in range(len(whole)))
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["000013040000000000", "000000040100000000", "000000040000000001", "000000060000000000", "004002040000000000",
+     "4a0000000a382e302e", "323230206d61696c2e"],
+)  # fmt: skip
+def test_what_is_no_servers_settings_is_no_beginning_of_http2(head: str) -> None:
+    assert not is_http2_server(bytes.fromhex(head))

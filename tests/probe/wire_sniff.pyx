@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 
 from fastmesh._core.base.types cimport u8
 from fastmesh._core.wire.client_hello cimport ClientHello, alpn_has, alpn_next, client_hello_begins, client_hello_parse
-from fastmesh._core.wire.sniff cimport sniff as core_sniff
+from fastmesh._core.wire.sniff cimport sniff as core_sniff, sniff_http2_server
 
 
 cdef u8* exact(bytes data) except NULL:
@@ -30,6 +30,14 @@ def sniff(bytes data):
     cdef int rc = core_sniff(copy, <size_t>len(data))
     free(copy)
     return rc
+
+
+def is_http2_server(bytes data):
+    """Whether a server of HTTP/2 may begin so."""
+    cdef u8* copy = exact(data)
+    cdef bint found = sniff_http2_server(copy, <size_t>len(data))
+    free(copy)
+    return found
 
 
 cdef object hello_of(int rc, const ClientHello* hello):

@@ -21,7 +21,7 @@ from fastmesh._core.io.state cimport (
 )
 from fastmesh._core.routing.snapshot cimport LISTENER_OPAQUE, LISTENER_TLS
 from fastmesh._core.wire.client_hello cimport ClientHello, client_hello_parse
-from fastmesh._core.wire.sniff cimport SNIFF_HTTP1, SNIFF_MORE, SNIFF_OPAQUE, SNIFF_TLS, sniff
+from fastmesh._core.wire.sniff cimport SNIFF_HTTP1, SNIFF_MORE, SNIFF_OPAQUE, SNIFF_TLS, sniff, sniff_http2_server
 
 cdef enum:
     PATIENCE_NS = 5000000           # a client of a destination that is known for HTTP may be silent before one dials for it
@@ -208,12 +208,16 @@ cdef void detect_drive(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept no
         if n == IO:
             exchange_end_relay(w, x, 1)
             return
-        if n != AGAIN:
+        if n != AGAIN and not (n > 0 and sniff_http2_server(buf_head(&up.inb), buf_len(&up.inb))):
             if n > 0:
                 meters_count(&w.meters, COUNT_DETECTED_SERVER, 1)
             detect_relay(w, down, 0)
             return
-        buf_give(&w.pools, &up.inb)
+        if n == AGAIN and buf_len(&up.inb) == 0:
+            buf_give(&w.pools, &up.inb)
+        elif n != AGAIN:
+            # A server of HTTP/2: its client is about to speak. Should it not, the bytes are for it after all.
+            detect_wait(w, down, SNIFF_WAITING, w.snap.policy.detect_timeout_ns)
     detect_ready(w, down)
 
 

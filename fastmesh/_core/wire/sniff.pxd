@@ -24,3 +24,6 @@ cdef enum:
 #
 # Called with all bytes so far; starts from the first each time, which SNIFF_MOST bounds.
 cdef int sniff(const u8* p, size_t n) noexcept nogil
+# Whether a server's first bytes can be those of HTTP/2: a whole head of a SETTINGS frame, which it may send before it has
+# heard its client (RFC 9113 3.4). They say nothing of what the client will speak.
+cdef bint sniff_http2_server(const u8* p, size_t n) noexcept nogil

@@ -2,8 +2,13 @@ from fastmesh._core.base.status cimport AGAIN, BAD, OK
 from fastmesh._core.base.types cimport u8
 from fastmesh._core.ffi.simd cimport FM_CLASS_HOST, fm_class
 from fastmesh._core.wire.client_hello cimport client_hello_begins
-from fastmesh._core.wire.http2_frame cimport preface_match
+from fastmesh._core.wire.http2_frame cimport (
+    FRAME_HEADER_BYTES, FRAME_PAYLOAD_LEAST, FRAME_SETTINGS, Frame, frame_read, preface_match,
+)
 from fastmesh._core.wire.token cimport fold
+
+cdef enum:
+    SETTING_BYTES = 6       # RFC 9113 6.5.1
 
 
 cdef int word_match(const u8* p, size_t n, const char* word, bint any_case) noexcept nogil:
@@ -86,3 +91,11 @@ cdef int sniff(const u8* p, size_t n) noexcept nogil:
     if rc != BAD:
         return SNIFF_HTTP1 if rc == OK else SNIFF_MORE
     return SNIFF_OPAQUE
+
+
+cdef bint sniff_http2_server(const u8* p, size_t n) noexcept nogil:
+    cdef Frame f
+    if n < FRAME_HEADER_BYTES:
+        return 0
+    frame_read(p, &f)
+    return f.type == FRAME_SETTINGS and f.flags == 0 and f.stream == 0 and f.n % SETTING_BYTES == 0 and f.n <= FRAME_PAYLOAD_LEAST
