@@ -189,14 +189,14 @@ def judge_meters(config: Config) -> Iterator[Finding]:
 
 def judge_addresses(config: Config) -> Iterator[Finding]:
     """Binds every address as a start would, all at once, and lets go of them."""
-    named = [(f"listener {listener.name}", listener.address) for listener in config.listeners]
+    named = [(f"listener {each.name}", each.address, each.role == "tproxy") for each in config.listeners]
     if config.admin is not None:
-        named.append(("admin", config.admin))
+        named.append(("admin", config.admin, False))
     bound = []
     try:
-        for subject, address in named:
+        for subject, address, tproxy in named:
             try:
-                bound.append(workers.bind(address, 1, config.process.backlog))
+                bound.append(workers.bind(address, 1, config.process.backlog, tproxy=tproxy))
             except workers.BindError as error:
                 yield Finding("error", subject, str(error))
             else:

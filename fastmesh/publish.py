@@ -6,6 +6,7 @@ another endpoint only when no worker reads a snapshot that used it, and then und
 """
 
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from fastmesh._core.spec import (
@@ -13,7 +14,9 @@ from fastmesh._core.spec import (
     EndpointSpec,
     HeaderMatchSpec,
     ListenerSpec,
+    OriginalSpec,
     PolicySpec,
+    ProtocolRuleSpec,
     RouteSpec,
     SnapshotSpec,
 )
@@ -23,6 +26,7 @@ from fastmesh.config.model import (
     GRPC_STATUSES,
     HEADER_KINDS,
     LISTENER_PROTOCOLS,
+    LISTENER_ROLES,
     PATH_KINDS,
     PROTOCOLS,
     SEND_PROXY,
@@ -37,6 +41,7 @@ from fastmesh.config.model import (
 LISTENERS_MAX = 32  # the core's; a route's listener mask has one bit for each
 METER_OTHER = 0  # routes that found no meter id of their own are counted together
 OTHER = "(other)"
+ORIGINAL = "(original_dst)"  # route and backend of what goes on to where it was meant to go
 HOST_ANY, HOST_EXACT, HOST_SUFFIX = range(3)
 
 K = TypeVar("K", bound=Hashable)
@@ -139,13 +144,14 @@ class Plan(NamedTuple):
 
 
 def listener_keys(listeners: Iterable[Listener]) -> dict[ListenerKey, Listener]:
-    """Listeners by what makes two of them the same across reloads: the address, not the name."""
+    """Listeners by what makes two of them the same across reloads: the address and kind of socket, not the name."""
     keys: dict[ListenerKey, Listener] = {}
     for listener in listeners:
         count = 0
-        while (listener.address.text, count) in keys:
+        text = f"{listener.address.text} tproxy" if listener.role == "tproxy" else listener.address.text
+        while (text, count) in keys:
             count += 1
-        keys[listener.address.text, count] = listener
+        keys[text, count] = listener
     return keys
 
 
@@ -168,8 +174,14 @@ class Publication:
         self.meter_names: dict[int, MeterKey] = {METER_OTHER: (OTHER, OTHER)}
         self.slot_owners: dict[int, SlotOwner] = {}
 
-    def plan(self, config: Config, targets: Mapping[str, Mapping[str, int]]) -> Plan:
-        """The next snapshot. `targets`: numeric addresses and weights by backend name. Raises PublishError."""
+    def plan(
+        self,
+        config: Config,
+        targets: Mapping[str, Mapping[str, int]],
+        known: Mapping[str, Iterable[str]] | None = None,
+    ) -> Plan:
+        """The next snapshot. `targets`: numeric addresses and weights by backend name; `known`: of all endpoints, where
+        not all are used. Raises PublishError."""
         version = self.version + 1
         self._look_at_retired()
         listeners = self._next(self._listeners, listener_keys(config.listeners), version, "listeners", LISTENERS_MAX)
@@ -181,6 +193,8 @@ class Publication:
         names = {number: listener.name for number, listener in by_number.items()}
         meter_names = {number: key for key, number in meters.held.items()}
         spec = _spec(config, version, targets, by_number, meters.held, slots)
+        if config.intercepts:
+            spec = _with_originals(spec, config, targets if known is None else known, meters.held)
         return Plan(spec, listeners, meters, slots, names, meter_names, owners)
 
     def commit(self, plan: Plan) -> int:
@@ -216,8 +230,10 @@ class Publication:
 
     def _plan_meters(self, config: Config, version: int) -> StableIds[MeterKey]:
         """Counting must never stop a configuration: routes beyond the capacity share METER_OTHER."""
-        keys = [(route.name, route.backend) for route in config.routes[: self._meter_blocks - 1]]
-        return self._meters.plan(keys, version, version)
+        keys = [(route.name, route.backend) for route in config.routes]
+        if config.intercepts:
+            keys = [(ORIGINAL, ORIGINAL), *keys, *((ORIGINAL, backend.name) for backend in config.backends)]
+        return self._meters.plan(keys[: self._meter_blocks - 1], version, version)
 
 
 def _spec(
@@ -229,19 +245,23 @@ def _spec(
     slots: StableIds[SlotKey],
 ) -> SnapshotSpec:
     backend_index = {backend.name: index for index, backend in enumerate(config.backends)}
-    bits = {listener.name: 1 << index for index, listener in listeners.items()}
 
     def made(route: Route, host: str, alpn: str = "") -> RouteSpec:
-        mask = sum(bits[name] for name in route.listeners)
+        mask = sum(1 << index for index, listener in listeners.items() if listener.name in route.listeners)
+        if config.intercepts and not route.listeners:
+            mask = _admitting(route, listeners)
         meter = meters.get((route.name, route.backend), METER_OTHER)
         return _route(route, host, alpn, backend_index[route.backend], mask, meter)
 
     routes = tuple(
-        made(route, host) for route in config.routes if not route.is_tcp for host in route.hosts or ("",)
+        made(route, host)
+        for route in config.routes if not route.is_tcp and _is_reached(config, route, listeners)
+        for host in route.hosts or ("",)
     )  # fmt: skip
     tcp_routes = tuple(
         made(route, name, protocol)
-        for route in _tcp_routes(config) for name in route.sni or ("",) for protocol in route.alpn or ("",)
+        for route in _tcp_routes(config) if _is_reached(config, route, listeners)
+        for name in route.sni or ("",) for protocol in route.alpn or ("",)
     )  # fmt: skip
     return SnapshotSpec(
         version=version,
@@ -251,6 +271,49 @@ def _spec(
         listeners=tuple(_listener(listeners.get(index)) for index in range(max(listeners, default=-1) + 1)),
         tcp_routes=tcp_routes,
     )
+
+
+def _admitting(route: Route, listeners: Mapping[int, Listener]) -> int:
+    """The listeners of a route that names none, as bits. What comes in was meant for this machine, whatever it says; of
+    what goes out only what asks for a name of the route's: a route without one would catch all that there is."""
+    roles = ("off", "outbound") if route.hosts or route.sni else ("off",)
+    return sum(1 << index for index, listener in listeners.items() if listener.role in roles)
+
+
+def _is_reached(config: Config, route: Route, listeners: Mapping[int, Listener]) -> bool:
+    """Whether there is a listener of its: for the core, none would be all."""
+    return not config.intercepts or bool(route.listeners) or _admitting(route, listeners) != 0
+
+
+def _with_originals(
+    spec: SnapshotSpec, config: Config, known: Mapping[str, Iterable[str]], meters: Mapping[MeterKey, int]
+) -> SnapshotSpec:
+    """What no route takes: to the backend that has the original destination as an endpoint, else to the destination."""
+    upstream = replace(config.upstream, protocol="auto", send_proxy_protocol="off")
+    own = _backend(Backend(ORIGINAL, (), upstream), {}, StableIds(0))
+    names = [*(backend.name for backend in config.backends), ORIGINAL]
+    # There is one place to connect to: to try it again at once would only keep the client waiting.
+    exchanges = [config.exchange] * len(config.backends) + [replace(config.exchange, retry_connect=0)]
+    routes = tuple(
+        _route(Route(ORIGINAL, name, exchange=exchange), "", "", index, 0, meters.get((ORIGINAL, name), METER_OTHER))
+        for index, (name, exchange) in enumerate(zip(names, exchanges, strict=True))
+    )
+    backends: dict[str, int] = {}
+    for index, backend in enumerate(config.backends):
+        for address in known.get(backend.name, ()):
+            if not address.startswith("unix:"):
+                backends.setdefault(address, index)
+    original = OriginalSpec(routes, tuple(backends.items()), _rules(config))
+    return spec._replace(backends=(*spec.backends, own), original=original)
+
+
+def _rules(config: Config) -> tuple[ProtocolRuleSpec, ...]:
+    opaque = LISTENER_PROTOCOLS.index("opaque")
+    own = (
+        ProtocolRuleSpec(rule.host, rule.bits, *rule.ports, LISTENER_PROTOCOLS.index(rule.protocol))
+        for rule in config.interception.protocols
+    )
+    return (*own, *(ProtocolRuleSpec("", 0, *ports, opaque) for ports in config.interception.opaque_ports))
 
 
 def _tcp_routes(config: Config) -> list[Route]:
@@ -269,6 +332,7 @@ def _listener(listener: Listener | None) -> ListenerSpec:
         listener.name.encode(),
         LISTENER_PROTOCOLS.index(listener.reception.protocol),
         listener.reception.proxy_protocol,
+        LISTENER_ROLES.index(listener.role),
     )
 
 

@@ -23,6 +23,7 @@ from fastmesh.config.model import Address, Config
 if TYPE_CHECKING:
     from fastmesh._core.bridge import Event, LogRing, Publisher, Worker
 
+_IPV6_TRANSPARENT = 75  # linux/in6.h
 _LIVE_CHECK_S = 1.0  # how long a socket file found in the way is given to answer
 
 
@@ -45,8 +46,10 @@ class Bound(NamedTuple):
     file: tuple[int, int] | None  # device and inode of a Unix socket's file
 
 
-def bind(address: Address, count: int, backlog: int, own_ports: frozenset[int] = frozenset()) -> Bound:
-    """Listens on the address with `count` descriptors. Raises BindError.
+def bind(
+    address: Address, count: int, backlog: int, own_ports: frozenset[int] = frozenset(), tproxy: bool = False
+) -> Bound:
+    """Listens on the address with `count` descriptors. Raises BindError. `tproxy`: for what TPROXY hands over.
 
     The first socket is bound without SO_REUSEPORT, so a port that another process listens on is refused instead of
     shared by accident; `own_ports` are those this process listens on already and may share.
@@ -54,12 +57,12 @@ def bind(address: Address, count: int, backlog: int, own_ports: frozenset[int] =
     try:
         if address.kind == "unix":
             return _bind_unix(address, count, backlog)
-        return _bind_inet(address, count, backlog, own_ports)
+        return _bind_inet(address, count, backlog, own_ports, tproxy)
     except OSError as error:
         raise BindError(address, error) from error
 
 
-def _bind_inet(address: Address, count: int, backlog: int, own_ports: frozenset[int]) -> Bound:
+def _bind_inet(address: Address, count: int, backlog: int, own_ports: frozenset[int], tproxy: bool) -> Bound:
     host, port = _resolved(address)
     sockets: list[socket.socket] = []
     try:
@@ -70,6 +73,10 @@ def _bind_inet(address: Address, count: int, backlog: int, own_ports: frozenset[
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if host == "::":
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # whatever the system's default is
+            if tproxy and sock.family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_TRANSPARENT, 1)
+            elif tproxy:
+                sock.setsockopt(socket.IPPROTO_IP, socket.IP_TRANSPARENT, 1)
             if len(sockets) > 1 or port in own_ports:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             sock.bind((host, port))

@@ -33,9 +33,11 @@ from fastmesh._core.io.state cimport (
 )
 from fastmesh._core.io.worker cimport worker_command, worker_free, worker_init, worker_run
 from fastmesh._core.routing.balancer cimport EndpointState
+from fastmesh._core.routing.original cimport address_key
 from fastmesh._core.routing.snapshot cimport (
-    HTTP2_STREAMS_MAX, HTTP2_WINDOW_MAX, HTTP2_WINDOW_MIN, LISTENER_HTTP, LISTENER_TLS, PROXY_V2, RETRY_GRPC_MASK, UPSTREAM_HTTP2, Backend,
-    Endpoint, HeaderMatch, Listener, Policy, Route, Snapshot, snapshot_free, snapshot_new, snapshot_seal, snapshot_text,
+    ADDRESS_KEY_BYTES, HTTP2_STREAMS_MAX, HTTP2_WINDOW_MAX, HTTP2_WINDOW_MIN, LISTENER_HTTP, LISTENER_TLS, PROXY_V2,
+    RETRY_GRPC_MASK, ROLE_MAX, UPSTREAM_HTTP2, Backend, Endpoint, HeaderMatch, Listener, Policy, ProtocolRule, Route,
+    Snapshot, snapshot_free, snapshot_new, snapshot_originals, snapshot_seal, snapshot_text,
 )
 from fastmesh._core.wire.headers cimport HEADERS_MAX
 
@@ -59,7 +61,7 @@ GAUGES = (
     "downstream_connections", "upstream_connections", "upstream_idle", "exchanges", "pending", "tunnels", "conn_slab",
     "buffers_small", "buffers_large", "snapshot_version", "turn_ns", "turn_max_ns", "h2_sessions", "h2_streams", "tcp_connections",
 )
-EVENTS = ("endpoint_out", "endpoint_ready", "accept_paused", "listener_failed", "drained")
+EVENTS = ("endpoint_out", "endpoint_ready", "accept_paused", "listener_failed", "drained", "loop")
 LOG_FIELDS = {
     "client_addr": 1, "client_port": 2, "time_local": 3, "time_iso": 4, "status": 5, "request_bytes": 6,
     "response_bytes": 7, "duration_ms": 8, "duration_us": 9, "upstream_addr": 10, "upstream_ms": 11, "listener": 12,
@@ -167,7 +169,9 @@ cdef int fill_listener(Snapshot* s, u32 index, spec) except -1:
     listener.name_off = put_text(s, spec.name)
     listener.name_len = <u32>len(spec.name)
     listener.protocol = spec.protocol
-    listener.special = spec.protocol != LISTENER_HTTP or spec.proxy_protocol
+    check_range("role", spec.role, 0, ROLE_MAX - 1)
+    listener.role = spec.role
+    listener.special = spec.protocol != LISTENER_HTTP or spec.proxy_protocol or spec.role != 0
     listener.proxy = spec.proxy_protocol
     return 0
 
@@ -264,10 +268,63 @@ cdef int fill_backend(Snapshot* s, u32 index, spec, u32* endpoint) except -1:
     return 0
 
 
+def pack_key(address: str) -> bytes:
+    """What the core knows the address "1.2.3.4:80" or "[::1]:80" by. Raises ValueError."""
+    cdef u8[ADDRESS_KEY_BYTES] key
+    cdef bytes packed = pack_address(address)
+    cdef const u8* raw = packed
+    if address.startswith("unix:"):
+        raise ValueError(f"no IP address: {address!r}")
+    v6 = address.startswith("[")
+    address_key(key, 6 if v6 else 4, raw + (8 if v6 else 4), <u16>(raw[2] << 8 | raw[3]))
+    return bytes(key[:ADDRESS_KEY_BYTES])
+
+
+cdef int fill_rule(ProtocolRule* rule, spec) except -1:
+    cdef bytes packed
+    memset(rule, 0, sizeof(ProtocolRule))
+    if spec.address:
+        v6 = ":" in spec.address
+        packed = socket.inet_pton(socket.AF_INET6 if v6 else socket.AF_INET, spec.address)
+        check_range("bits", spec.bits, 0, 8 * len(packed))
+        rule.family = 6 if v6 else 4
+        rule.bits = spec.bits
+        memcpy(rule.address, <const u8*>packed, <size_t>len(packed))
+    check_range("port", spec.first_port, 0, spec.last_port)
+    check_range("port", spec.last_port, 0, 65535)
+    check_range("protocol", spec.protocol, 0, LISTENER_TLS)
+    rule.first_port = spec.first_port
+    rule.last_port = spec.last_port
+    rule.protocol = spec.protocol
+    return 0
+
+
+cdef int fill_original(Snapshot* s, spec) except -1:
+    cdef u32 index
+    cdef bytes key
+    if len(spec.routes) != <Py_ssize_t>s.backend_count or s.backends[s.backend_count - 1].endpoint_count:
+        raise ValueError("one route for each backend, the last without endpoints")
+    if snapshot_originals(s, <u32>len(spec.targets), <u32>len(spec.rules)) != OK:
+        raise MemoryError
+    s.original_count = s.backend_count
+    for index, (key, backend) in enumerate(sorted((pack_key(address), backend) for address, backend in spec.targets)):
+        check_range("backend", backend, 0, s.backend_count - 1)
+        memcpy(s.targets[index].key, <const u8*>key, ADDRESS_KEY_BYTES)
+        s.targets[index].backend = backend
+    for index, rule in enumerate(spec.rules):
+        fill_rule(&s.rules[index], rule)
+    return 0
+
+
+def _routes(spec) -> tuple:
+    """All of them, in the order of the core."""
+    return spec.routes + spec.tcp_routes + (spec.original.routes if spec.original else ())
+
+
 def _text_bytes(spec) -> int:
     """Bytes of text a snapshot needs, with room to align every address."""
     total = len(spec.policy.via) + sum(len(listener.name) for listener in spec.listeners)
-    for route in spec.routes + spec.tcp_routes:
+    for route in _routes(spec):
         total += len(route.host) + len(route.path) + len(route.name)
         total += sum(len(match.name) + len(match.value) for match in route.headers)
     for backend in spec.backends:
@@ -280,9 +337,10 @@ cdef Snapshot* build(spec) except NULL:
     cdef Snapshot* s
     if len(spec.listeners) > LISTENERS_MAX:
         raise ValueError(f"{len(spec.listeners)} listeners: at most {LISTENERS_MAX}")
-    s = snapshot_new(<u32>len(spec.routes + spec.tcp_routes), <u32>len(spec.backends),
+    routes = _routes(spec)
+    s = snapshot_new(<u32>len(routes), <u32>len(spec.backends),
                      <u32>sum(len(backend.endpoints) for backend in spec.backends),
-                     <u32>sum(len(route.headers) for route in spec.routes + spec.tcp_routes), <u32>_text_bytes(spec))
+                     <u32>sum(len(route.headers) for route in routes), <u32>_text_bytes(spec))
     if s == NULL:
         raise MemoryError
     try:
@@ -294,8 +352,10 @@ cdef Snapshot* build(spec) except NULL:
             fill_listener(s, index, listener)
         for index, backend in enumerate(spec.backends):
             fill_backend(s, index, backend, &endpoint)
-        for index, route in enumerate(spec.routes + spec.tcp_routes):
+        for index, route in enumerate(routes):
             fill_route(s, index, route, &header)
+        if spec.original:
+            fill_original(s, spec.original)
         if snapshot_seal(s) != OK:
             raise MemoryError
     except BaseException:

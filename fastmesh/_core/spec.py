@@ -86,6 +86,25 @@ class ListenerSpec(NamedTuple):
     name: bytes  # for the access log
     protocol: int = 0  # 0 HTTP, 1 detected, 2 opaque, 3 TLS passed through
     proxy_protocol: bool = False  # every connection begins with a PROXY protocol header
+    role: int = 0  # 0 clients connect to it, 1 inbound, 2 outbound, 3 inbound by TPROXY
+
+
+class ProtocolRuleSpec(NamedTuple):
+    """What intercepted connections to some addresses speak."""
+
+    address: str  # numeric, without brackets; "": any
+    bits: int  # of it that must be equal
+    first_port: int
+    last_port: int
+    protocol: int  # as in ListenerSpec
+
+
+class OriginalSpec(NamedTuple):
+    """Where intercepted connections go that no other route takes."""
+
+    routes: tuple[RouteSpec, ...]  # one for each backend, in their order; the last backend has no endpoints
+    targets: tuple[tuple[str, int], ...]  # address and index of the backend that has it as an endpoint; each once
+    rules: tuple[ProtocolRuleSpec, ...]  # the first that fits holds
 
 
 class SnapshotSpec(NamedTuple):
@@ -96,6 +115,7 @@ class SnapshotSpec(NamedTuple):
     listeners: tuple[ListenerSpec, ...] = ()  # by index
     # Routes of relayed connections: host is the server name of a ClientHello, a header "alpn" a protocol it offers.
     tcp_routes: tuple[RouteSpec, ...] = ()
+    original: OriginalSpec | None = None  # None: no listener has a role
 
 
 class LogTemplateSpec(NamedTuple):

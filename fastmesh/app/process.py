@@ -289,8 +289,9 @@ class App:
         for key, listener in listener_keys(config.listeners).items():
             if key not in self._listening:
                 bound[key] = bind(
-                    listener.address, config.workers.count, config.process.backlog, frozenset(own_ports)
-                )
+                    listener.address, config.workers.count, config.process.backlog, frozenset(own_ports),
+                    listener.role == "tproxy",
+                )  # fmt: skip
                 own_ports.add(bound[key].port)
 
     def _drop_privileges(self, config: Config) -> None:
@@ -323,12 +324,13 @@ class App:
 
     def _commit(self, config: Config, targets: Mapping[str, Mapping[str, int]]) -> Plan:
         try:
-            plan = self._publication.plan(config, self._subsets.choose(config.backends, targets))
+            plan = self._publication.plan(config, self._subsets.choose(config.backends, targets), targets)
         except PublishError:
             if not self._subsets.is_choosing:
                 raise
             # There may not be room for endpoints that join for those that are out.
-            plan = self._publication.plan(config, self._subsets.choose(config.backends, targets, widen=False))
+            chosen = self._subsets.choose(config.backends, targets, widen=False)
+            plan = self._publication.plan(config, chosen, targets)
         self._telemetry.before_publish(plan.listeners.renamed, plan.meters.renamed)
         self._publication.commit(plan)
         return plan

@@ -9,11 +9,22 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from fastmesh.config.model import DEFAULT_NAME, Backend, Config, Exchange, Listener, PathKind, Route
+from fastmesh.config.model import (
+    DEFAULT_NAME,
+    Backend,
+    Config,
+    Exchange,
+    Listener,
+    ListenerRole,
+    PathKind,
+    Reception,
+    Route,
+)
 from fastmesh.config.problems import ConfigError, Problem
 from fastmesh.config.reader import ENVIRONMENT, Item, Place, Reader, read
 from fastmesh.config.rules import check
 from fastmesh.config.settings import BY_NAME, SETTINGS
+from fastmesh.config.transparent import OFF, transparent_listeners
 
 DEFAULT_SOURCE = "default"
 
@@ -39,7 +50,7 @@ def inspect(environ: Mapping[str, str], require_backends: bool = True) -> Inspec
     assembly = _Assembly(reader)
     config = assembly.config()
     problems = (*reader.problems, *check(config, reader, assembly.places))
-    if require_backends and not problems and not config.backends:
+    if require_backends and not problems and not config.backends and not config.intercepts:
         rule = "must be set, or a file (FASTMESH_CONFIG) must name backends: there is nowhere to send requests"
         problems = (Problem(BY_NAME["upstream"].variable, "", ENVIRONMENT, rule),)
     return Inspection(config, problems)
@@ -67,18 +78,16 @@ class _Assembly:
     def _listeners(self, config: Config) -> tuple[Listener, ...]:
         items = [item for item in self.reader.items["listeners"] if "name" in item.values and "address" in item.values]
         place = self.reader.places.get("listen")
+        taking = config.reception  # of listeners with a role: what others take by default says nothing of them
+        if taking.protocol == "http":
+            taking = replace(taking, protocol="detect")
+        own = transparent_listeners(self.reader.values.get("transparent", OFF), taking)
         if not items or (place and place.source == ENVIRONMENT):
-            return tuple(replace(listener, reception=config.reception) for listener in config.listeners)
+            asked = config.listeners if place or not own else ()
+            return (*(replace(listener, reception=config.reception) for listener in asked), *own)
         for index, item in enumerate(items):
             self.places[f"listeners[{index}]"] = item.place
-        return tuple(
-            Listener(
-                item.values["name"],
-                item.values["address"],
-                replace(config.reception, **_own(item, "reception", "listener_key")),
-            )
-            for item in items
-        )
+        return (*(_listener(item, config.reception, taking) for item in items), *own)
 
     def _backends(self, config: Config) -> tuple[Backend, ...]:
         items = [item for item in self.reader.items["backends"] if "name" in item.values]
@@ -159,6 +168,13 @@ def _own(item: Item, part: str, item_key: str) -> dict[str, Any]:
         for key, field in pairs
         if key in item.values and field.startswith(f"{part}.")
     }
+
+
+def _listener(item: Item, reception: Reception, taking: Reception) -> Listener:
+    given = item.values
+    role: ListenerRole = given.get("transparent", "off")
+    base = reception if role == "off" else taking
+    return Listener(given["name"], given["address"], replace(base, **_own(item, "reception", "listener_key")), role)
 
 
 def _route(item: Item, exchange: Exchange) -> Route:

@@ -8,7 +8,7 @@ names are those of `fastmesh._core.spec`, so that turning a Config into specs is
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 NS_PER_SECOND = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -18,6 +18,7 @@ BalancerName = Literal["p2c_ewma", "least_request", "round_robin", "random"]
 ProtocolName = Literal["auto", "http1", "http2"]
 ListenerProtocol = Literal["http", "detect", "opaque", "tls"]
 SendProxyName = Literal["off", "v1", "v2"]
+ListenerRole = Literal["off", "inbound", "outbound", "tproxy"]
 ForwardedName = Literal["none", "x-forwarded", "forwarded", "both"]
 PathKind = Literal["any", "exact", "prefix"]
 HeaderKind = Literal["present", "exact", "absent"]
@@ -29,6 +30,7 @@ BALANCERS: tuple[BalancerName, ...] = ("p2c_ewma", "least_request", "round_robin
 PROTOCOLS: tuple[ProtocolName, ...] = ("auto", "http1", "http2")
 LISTENER_PROTOCOLS: tuple[ListenerProtocol, ...] = ("http", "detect", "opaque", "tls")
 SEND_PROXY: tuple[SendProxyName, ...] = ("off", "v1", "v2")
+LISTENER_ROLES: tuple[ListenerRole, ...] = ("off", "inbound", "outbound", "tproxy")
 FORWARDED: tuple[ForwardedName, ...] = ("none", "x-forwarded", "forwarded", "both")
 PATH_KINDS: tuple[PathKind, ...] = ("any", "exact", "prefix")
 HEADER_KINDS: tuple[HeaderKind, ...] = ("present", "exact", "absent")
@@ -66,6 +68,45 @@ class Address:
         return self.kind != "name"
 
 
+class Ports(NamedTuple):
+    """A range of ports, both ends in it."""
+
+    first: int
+    last: int
+
+    @property
+    def text(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+class ProtocolRule(NamedTuple):
+    """What intercepted connections to some destinations speak."""
+
+    host: str  # numeric, no brackets; "": any
+    bits: int  # of it that count
+    ports: Ports
+    protocol: ListenerProtocol
+
+    @property
+    def text(self) -> str:
+        """As FASTMESH_DESTINATION_PROTOCOLS writes it."""
+        if not self.host:
+            return f"{self.ports.text}={self.protocol}"
+        is_v6 = ":" in self.host
+        network = self.host if self.bits == (128 if is_v6 else 32) else f"{self.host}/{self.bits}"
+        ports = "" if self.ports == Ports(1, 65535) else f":{self.ports.text}"
+        return f"{f'[{network}]' if is_v6 else network}{ports}={self.protocol}"
+
+
+@dataclass(frozen=True, slots=True)
+class Interception:
+    """What holds for connections that the kernel was told to redirect to us."""
+
+    protocols: tuple[ProtocolRule, ...] = ()  # the first that fits holds
+    # Behind those; as Linkerd's: SMTP, MySQL, Galera, PostgreSQL, Redis, Elasticsearch, memcached.
+    opaque_ports: tuple[Ports, ...] = tuple(Ports(n, n) for n in (25, 587, 3306, 4444, 5432, 6379, 9300, 11211))
+
+
 @dataclass(frozen=True, slots=True)
 class Reception:
     """What holds for every listener that does not say otherwise; names as in ListenerSpec."""
@@ -81,6 +122,9 @@ class Listener:
     name: str  # unique; label of its metrics
     address: Address
     reception: Reception = Reception()  # settings of this listener, the global ones already filled in
+    # Connections are redirected to it: they go on to where they were meant to go (inbound), or are balanced when a
+    # route or a backend is theirs (outbound). tproxy: inbound, by IP_TRANSPARENT.
+    role: ListenerRole = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +314,7 @@ class Config:
     routes: tuple[Route, ...] = ()
     backends: tuple[Backend, ...] = ()
     reception: Reception = Reception()  # the defaults of listeners
+    interception: Interception = Interception()
     upstream: Upstream = Upstream()  # the defaults of backends
     exchange: Exchange = Exchange()  # the defaults of routes
     policy: Policy = Policy()
@@ -297,6 +342,11 @@ class Config:
     def sockets(self) -> int:
         """Sockets a worker needs when every client connection has one to an endpoint; streams have none."""
         return min(self.connection_slots, 2 * self.policy.max_connections)
+
+    @property
+    def intercepts(self) -> bool:
+        """Whether a listener takes redirected connections."""
+        return any(listener.role != "off" for listener in self.listeners)
 
     def backend(self, name: str) -> Backend:
         """The backend of that name; KeyError when there is none."""

@@ -24,6 +24,8 @@ says all that is wrong with the configuration and the machine at once.
 | size | `64KiB`, `16k`, `1MiB`, or bytes; k, m and g count by 1024 |
 | integer | a whole number; `off` where 0 switches off |
 | list of gRPC statuses | names or numbers by comma, as in `unavailable,8`; in a file also a list. `off` for none |
+| ports | numbers and ranges by comma, as in `25,4000-4010`; in a file also a list. `off` for none |
+| protocols | `WHERE=PROTOCOL` by comma, as `8443=tls,10.0.0.0/8:9000=http,[fd00::/8]=opaque`; in a file also a list |
 | switch | `on`, `off` (in a variable also `true`, `false`, `yes`, `no`, `1`, `0`; in a file `true`, `false`) |
 | address | `host:port`, `[IPv6]:port` or `unix:/path`; `[::]` takes IPv4 too |
 | endpoints | addresses by comma, each maybe with `;weight=N`, N from 1 to 1000; in a file also a list |

@@ -3,15 +3,16 @@
 An option wins over its variable, the variable over the default. `fastmesh run` knows the variables by name only.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
+from fastmesh.config.model import Ports
+from fastmesh.config.ports import Listed, PortList, merge_ports
 from fastmesh.config.problems import Problem, nearest, shown
 from fastmesh.config.reader import ENVIRONMENT, Place, is_foreign
 from fastmesh.config.users import find_user
-from fastmesh.config.values import Choice, Integer, Key, Kind
+from fastmesh.config.values import Choice, Integer, Key
 
 if TYPE_CHECKING:
     import argparse
@@ -26,19 +27,6 @@ InboundMode = Literal["redirect", "tproxy"]
 BACKENDS: tuple[BackendName, ...] = ("auto", "nft", "iptables")
 FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
 INBOUND_MODES: tuple[InboundMode, ...] = ("redirect", "tproxy")
-
-_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
-
-
-class Ports(NamedTuple):
-    """A range of ports, both ends in it."""
-
-    first: int
-    last: int
-
-    @property
-    def text(self) -> str:
-        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +54,6 @@ class Redirect:
         return merge_ports([*self.skip_inbound_ports, *admin])
 
 
-def merge_ports(ranges: list[Ports]) -> tuple[Ports, ...]:
-    """The same ports as sorted ranges that neither overlap nor touch."""
-    merged: list[Ports] = []
-    for ports in sorted(ranges):
-        if merged and ports.first <= merged[-1].last + 1:
-            merged[-1] = Ports(merged[-1].first, max(merged[-1].last, ports.last))
-        else:
-            merged.append(ports)
-    return tuple(merged)
-
-
 def merge_networks(texts: list[str]) -> tuple[str, ...]:
     """The same addresses as the fewest networks, IPv4 first. ValueError: the rule that one of them breaks."""
     import ipaddress  # a running proxy never needs it
@@ -102,53 +79,6 @@ def merge_networks(texts: list[str]) -> tuple[str, ...]:
 def networks_of(networks: tuple[str, ...], family: Family) -> tuple[str, ...]:
     """Those of one family."""
     return tuple(network for network in networks if (":" in network) == (family == "ipv6"))
-
-
-class Listed(Kind):
-    """Values by comma; no text at all is an empty list."""
-
-    def parse(self, key: Key, text: str) -> Any:
-        words = [word.strip() for word in text.split(",")]
-        if words == [""]:
-            return ()
-        try:
-            return self.read(words)
-        except ValueError as error:
-            said = str(error)
-            raise ValueError(said if said.startswith("must") else f"{self.rule(key)}; {said}") from None
-
-    def read(self, words: list[str]) -> Any:
-        """The value; ValueError says what is wrong with a word."""
-        raise NotImplementedError
-
-    def format(self, key: Key, value: Any) -> str:
-        return ",".join(self.words(value))
-
-    def plain(self, key: Key, value: Any) -> Any:
-        return list(self.words(value))
-
-    def words(self, value: Any) -> list[str]:
-        return [str(item) for item in value]
-
-
-class PortList(Listed):
-    type = "ports"
-
-    def read(self, words: list[str]) -> tuple[Ports, ...]:
-        ranges = []
-        for word in words:
-            match = _PORTS.fullmatch(word)
-            ports = Ports(int(match[1]), int(match[2] or match[1])) if match else Ports(0, 0)
-            if not 1 <= ports.first <= ports.last <= 65535:
-                raise ValueError(f"{word!r} is neither a port nor a range of ports")
-            ranges.append(ports)
-        return merge_ports(ranges)
-
-    def words(self, value: tuple[Ports, ...]) -> list[str]:
-        return [ports.text for ports in value]
-
-    def rule(self, key: Key) -> str:
-        return "must be ports from 1 to 65535 or ranges such as 4000-4010, separated by commas"
 
 
 class Networks(Listed):

@@ -98,20 +98,26 @@ def _covers(wildcard: Address, other: Address) -> bool:
 
 
 def _listeners(config: Config, reader: Reader, places: Places) -> Iterator[Problem]:
-    own = [(_listener_place(reader, places, i), each.address) for i, each in enumerate(config.listeners)]
+    own = [(_listener_place(config, reader, places, i), each.address) for i, each in enumerate(config.listeners)]
     if config.admin is not None:
         own.append((_place(reader, "admin"), config.admin))
     for (first_place, first), (place, address) in combinations(own, 2):
         if _overlap(first, address):
             rule = f"must not overlap {first.text} of {first_place.key}"
             yield _problem(place, address.text, rule)
+    for index, listener in enumerate(config.listeners):
+        if listener.role != "off" and listener.address.kind == "unix":
+            place = _listener_place(config, reader, places, index)
+            yield _problem(place, listener.address.text, "must be an IP address and port: nothing else is redirected")
     if len(config.listeners) > LISTENERS_MAX:
         place = Place("listeners", reader.file)
         yield _problem(place, len(config.listeners), f"must be at most {LISTENERS_MAX} listeners")
 
 
-def _listener_place(reader: Reader, places: Places, index: int) -> Place:
+def _listener_place(config: Config, reader: Reader, places: Places, index: int) -> Place:
     place = places.get(f"listeners[{index}]")
+    if place is None and config.listeners[index].role != "off":
+        return _place(reader, "transparent")
     return Place(f"{place.key}.address", place.source) if place else _place(reader, "listen")
 
 
@@ -207,7 +213,7 @@ def _routes(config: Config, reader: Reader, places: Places) -> Iterator[Problem]
         twin = conditions.setdefault(_conditions(route), item.place.key)
         if twin != item.place.key:
             yield _problem(item.place, None, f"must differ from {twin} in a condition; it would never be reached")
-    if not config.routes and len(backends) > 1 and "routes" not in reader.given:
+    if not config.routes and len(backends) > 1 and "routes" not in reader.given and not config.intercepts:
         yield _problem(Place("routes", reader.file), None, "must be there to choose between several backends")
 
 

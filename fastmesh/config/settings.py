@@ -26,12 +26,15 @@ from fastmesh.config.model import (
     FORWARDED,
     HISTOGRAM_DETAILS,
     LISTENER_PROTOCOLS,
+    LISTENER_ROLES,
     NS_PER_SECOND,
     PROTOCOLS,
     SEND_PROXY,
     Config,
     Listener,
 )
+from fastmesh.config.ports import PortList, ProtocolRules
+from fastmesh.config.transparent import InterceptionMode, mode_of
 from fastmesh.config.users import USER_OR_NOBODY, USER_RULE
 from fastmesh.config.values import (
     FILE_PATH,
@@ -79,8 +82,10 @@ class Setting(Key):
         """Its effective value."""
         if self.name == "upstream":
             return next((b.endpoints for b in config.backends if b.name == "default"), ())
+        if self.name == "transparent":
+            return mode_of(config.listeners)
         if self.name == "listen":  # which says no more of them
-            return tuple(Listener(each.name, each.address) for each in config.listeners)
+            return tuple(Listener(each.name, each.address) for each in config.listeners if each.role == "off")
         value: Any = config
         for part in self.field.split("."):
             value = getattr(value, part)
@@ -223,6 +228,19 @@ def _tcp() -> tuple[Setting, ...]:
     )  # fmt: skip
 
 
+def _interception() -> tuple[Setting, ...]:
+    group = "Interception"
+    return (
+        Setting("transparent", InterceptionMode(), "Listens for what `fastmesh redirect` brings: inbound connections "
+                "on port 4143 (tproxy: by TPROXY), outbound ones on port 4140 of loopback.", group=group),
+        Setting("opaque_ports", PortList("off"), "Intercepted connections to these ports are relayed as they are, "
+                "without a look at them.", group=group, field="interception.opaque_ports"),
+        Setting("destination_protocols", ProtocolRules("off"), "What intercepted connections to some ports, addresses "
+                "or networks speak, the first that fits; it holds before opaque_ports and before what the listener "
+                "takes.", group=group, field="interception.protocols"),
+    )  # fmt: skip
+
+
 def _balancing() -> tuple[Setting, ...]:
     group = "Load balancing"
     return (
@@ -315,7 +333,8 @@ def _logs() -> tuple[Setting, ...]:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    *_addresses(), *_timeouts(), *_limits(), *_http2(), *_tcp(), *_balancing(), *_headers(), *_workers(), *_logs()
+    *_addresses(), *_timeouts(), *_limits(), *_http2(), *_tcp(), *_interception(), *_balancing(), *_headers(),
+    *_workers(), *_logs(),
 )  # fmt: skip
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 BY_VARIABLE = {setting.variable: setting for setting in SETTINGS}
@@ -324,6 +343,8 @@ FILE_SETTINGS = tuple(setting for setting in SETTINGS if setting.in_file)
 LISTENER_KEYS = (
     Key("name", NAME, "Label of its metrics; routes may name it.", required=True),
     Key("address", AddressKind(0), "Address that clients connect to; port 0 takes a free one.", required=True),
+    Key("transparent", Choice(), "The kernel brings connections to it: inbound or outbound ones, or inbound by TPROXY.",
+        choices=LISTENER_ROLES),
     *(setting.local(setting.listener_key) for setting in SETTINGS if setting.listener_key),
 )
 BACKEND_KEYS = (

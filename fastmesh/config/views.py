@@ -65,11 +65,8 @@ def _row(setting: Setting, config: Config) -> Row:
 def tree(config: Config) -> dict[str, Any]:
     """The configuration as a file would say it; secrets are hidden."""
     plain = {setting.name: _plain(setting, setting.of(config)) for setting in FILE_SETTINGS}
-    del plain["listen"], plain["upstream"]  # the sections below say it
-    plain["listeners"] = [
-        _item(LISTENER_KEYS, {"name": each.name, "address": each.address} | _local("reception", "listener_key", each))
-        for each in config.listeners
-    ]
+    del plain["listen"], plain["upstream"], plain["transparent"]  # the sections below say it
+    plain["listeners"] = [_item(LISTENER_KEYS, _listener(each)) for each in config.listeners]
     plain["backends"] = [
         _item(BACKEND_KEYS, {"name": each.name, "endpoints": each.endpoints} | _local("upstream", "backend_key", each))
         for each in config.backends
@@ -93,6 +90,12 @@ def _local(part: str, item_key: str, owner: Any) -> dict[str, Any]:
         for setting in SETTINGS
         if getattr(setting, item_key)
     }
+
+
+def _listener(listener: Any) -> dict[str, Any]:
+    role = listener.role if listener.role != "off" else None
+    own = {"name": listener.name, "address": listener.address, "transparent": role}
+    return own | _local("reception", "listener_key", listener)
 
 
 def _route(route: Any) -> dict[str, Any]:

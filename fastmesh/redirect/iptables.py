@@ -10,7 +10,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from fastmesh.config.redirect import Family, Ports, Redirect, merge_networks, merge_ports, networks_of
+from fastmesh.config.model import Ports
+from fastmesh.config.ports import merge_ports
+from fastmesh.config.redirect import Family, Redirect, merge_networks, networks_of
 
 OUTBOUND, INBOUND = "FASTMESH_OUTBOUND", "FASTMESH_INBOUND"
 MULTIPORT_MAX = 15  # ports of one rule; a range counts as two (xt_multiport.h)

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from fastmesh.config.redirect import FAMILIES, Ports, Redirect, merge_networks, merge_ports, networks_of
+from fastmesh.config.model import Ports
+from fastmesh.config.ports import merge_ports
+from fastmesh.config.redirect import FAMILIES, Redirect, merge_networks, networks_of
 
 TABLE = "inet fastmesh"
 REMOVE = f"table {TABLE}\ndelete table {TABLE}\n"  # declared first, so that it is no error when there is none

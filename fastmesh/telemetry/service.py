@@ -28,6 +28,7 @@ _EVENTS: dict[str, tuple[LogLevel, str]] = {
     "endpoint_ready": ("info", "endpoint is back"),
     "accept_paused": ("warning", "accepting paused"),
     "listener_failed": ("error", "listener failed"),
+    "loop": ("warning", "connection refused, it was meant for fastmesh itself"),
     "drained": ("debug", "worker drained"),
 }
 
@@ -162,6 +163,8 @@ class Telemetry:
             return {"backend": owner.backend, "address": owner.address}
         if event.kind in ("accept_paused", "listener_failed"):
             return {"listener": labels.listeners.get(event.slot, "")}
+        if event.kind == "loop":
+            return {"listener": labels.listeners.get(event.slot, ""), "port": event.value}
         return {}
 
     def under_way(self) -> dict[str, int]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -14,14 +15,19 @@ from fastmesh.config.matching import METHODS, GrpcStatuses
 from fastmesh.config.model import (
     GRPC_STATUSES,
     LISTENER_PROTOCOLS,
+    LISTENER_ROLES,
     LOG_LEVELS,
     Address,
     Endpoint,
     HeaderMatch,
     Listener,
     Log,
+    Ports,
+    ProtocolRule,
 )
+from fastmesh.config.ports import PortList, ProtocolRules, merge_ports
 from fastmesh.config.settings import SETTINGS
+from fastmesh.config.transparent import InterceptionMode
 from fastmesh.config.values import NS, Choice, Duration, Integer, Key, Pattern, Pseudonym, Size, Switch
 
 # Machines that run tests are busy: no bound on the time of one example. tmp_path is shared by a test's examples.
@@ -56,7 +62,7 @@ def _ipv6(text: str) -> str:
 
 
 # Ports of the three do not meet, so that no generated configuration has overlapping or looping addresses.
-LISTEN_ADDRESSES = addresses(st.just(0) | st.integers(1, 9999))
+LISTEN_ADDRESSES = addresses(st.just(0) | st.integers(1, 9999).filter(lambda port: port not in (4140, 4143)))
 ADMIN_ADDRESSES = addresses(st.integers(10000, 19999)).filter(lambda address: address.kind != "unix")
 UPSTREAM_ADDRESSES = addresses(st.integers(20000, 65535)).map(
     lambda address: Address("unix", path="/up" + address.path) if address.kind == "unix" else address
@@ -77,6 +83,23 @@ LISTENERS = (
     .filter(_apart)
     .map(lambda found: tuple(Listener(f"default-{i}" if i > 1 else "default", a) for i, a in enumerate(found, 1)))
 )
+
+
+PORTS = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(lambda pair: Ports(*sorted(pair)))
+_NETWORKS = st.just(("", 0)) | st.one_of(
+    st.tuples(st.ip_addresses(v=version), st.integers(0, bits)).map(lambda pair, bits=bits: _network(*pair, bits))
+    for version, bits in ((4, 32), (6, 128))
+)
+PROTOCOL_RULES = st.builds(
+    lambda network, ports, protocol: ProtocolRule(*network, ports, protocol), _NETWORKS, PORTS,
+    st.sampled_from(LISTENER_PROTOCOLS),
+)  # fmt: skip
+
+
+def _network(address: Any, bits: int, most: int) -> tuple[str, int]:
+    """The network of that length that the address is in, as the configuration writes it."""
+    family = AF_INET if most == 32 else AF_INET6
+    return inet_ntop(family, (int(address) >> (most - bits) << (most - bits)).to_bytes(most // 8)), bits
 
 
 def _sizes(key: Key, power_of_two: bool) -> st.SearchStrategy[int]:
@@ -119,6 +142,9 @@ def values(key: Key) -> st.SearchStrategy[Any]:
     if isinstance(kind, Pseudonym):
         return st.just("") | TOKENS.filter(lambda token: token != "off")
     found = {
+        InterceptionMode: st.sampled_from(["off", "redirect", "tproxy"]),
+        PortList: st.lists(PORTS, max_size=4).map(merge_ports),
+        ProtocolRules: st.lists(PROTOCOL_RULES, max_size=4).map(tuple),
         Switch: st.booleans(),
         Choice: st.sampled_from(key.choices) if key.choices else st.nothing(),
         LogFormat: st.sampled_from(["off", "json", "combined"]) | _templates(),
@@ -159,20 +185,19 @@ SETTING_VALUES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 """Lawful values of any settings together, by name."""
 
 
+_SECTIONS = ("listen", "upstream", "transparent")  # settings that stand for them
+
+
 @st.composite
 def trees(draw: st.DrawFn) -> dict[str, Any]:
     """Whole files: settings, listeners, backends and routes, in plain form."""
-    drawn = {name: value for name, value in draw(SETTING_VALUES).items() if name not in ("listen", "upstream")}
+    drawn = {name: value for name, value in draw(SETTING_VALUES).items() if name not in _SECTIONS}
     # Backends and routes may say these again, within the order of the settings: leave both to the items.
     settled = {name: value for name, value in drawn.items() if not name.startswith("backoff")}
     tree = {setting.name: setting.plain(settled[setting.name]) for setting in SETTINGS if setting.name in settled}
     listeners = draw(st.lists(st.tuples(NAMES, LISTEN_ADDRESSES), max_size=3, unique_by=lambda pair: pair[0]))
     if listeners and _apart([address for _, address in listeners]):
-        optional = {"protocol": st.sampled_from(LISTENER_PROTOCOLS), "proxy_protocol": st.booleans()}
-        own = st.fixed_dictionaries({}, optional=optional)
-        tree["listeners"] = [
-            {"name": name, "address": address.text} | draw(own) for name, address in listeners
-        ]
+        tree["listeners"] = [draw(_listeners(name, address)) for name, address in listeners]
     names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
     tree["backends"] = [draw(_backends(name)) for name in names]
     for item in tree["backends"]:
@@ -181,13 +206,27 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
     on = [item["name"] for item in tree.get("listeners", [{"name": "default"}])]
     route_names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
     tree["routes"] = [draw(_routes(name, names, on, i)) for i, name in enumerate(route_names)]
-    whole = tree.get("listener_protocol", "http")
     items = tree.get("listeners", [{"name": "default"}])
-    relaying = [item["name"] for item in items if item.get("protocol", whole) != "http"]
+    relaying = [item["name"] for item in items if _protocol(item, tree) != "http"]
     if relaying:
         free = draw(st.lists(NAMES.filter(lambda name: name not in route_names), max_size=2, unique=True))
         tree["routes"] += [draw(_tcp_routes(name, names, relaying, i)) for i, name in enumerate(free)]
     return tree
+
+
+@st.composite
+def _listeners(draw: st.DrawFn, name: str, address: Address) -> dict[str, Any]:
+    optional = {"protocol": st.sampled_from(LISTENER_PROTOCOLS), "proxy_protocol": st.booleans()}
+    if address.kind != "unix":
+        optional["transparent"] = st.sampled_from(LISTENER_ROLES)
+    return {"name": name, "address": address.text} | draw(st.fixed_dictionaries({}, optional=optional))
+
+
+def _protocol(listener: dict[str, Any], tree: dict[str, Any]) -> str:
+    usual = str(tree.get("listener_protocol", "http"))
+    if usual == "http" and listener.get("transparent", "off") != "off":
+        usual = "detect"
+    return str(listener.get("protocol", usual))
 
 
 @st.composite

@@ -10,7 +10,8 @@ import pytest
 
 from fastmesh.cli import main
 from fastmesh.config import inspect
-from fastmesh.config.redirect import OPTIONS, Ports, Redirect, read
+from fastmesh.config.model import Ports
+from fastmesh.config.redirect import OPTIONS, Redirect, read
 from fastmesh.redirect import backends, tools
 from tools.source import ROOT
 

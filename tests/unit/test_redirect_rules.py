@@ -12,15 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastmesh.config.redirect import (
-    FAMILIES,
-    Family,
-    Ports,
-    Redirect,
-    merge_networks,
-    merge_ports,
-    networks_of,
-)
+from fastmesh.config.model import Ports
+from fastmesh.config.ports import merge_ports
+from fastmesh.config.redirect import FAMILIES, Family, Redirect, merge_networks, networks_of
 from fastmesh.redirect import iptables, nft
 
 PLAN = Redirect(

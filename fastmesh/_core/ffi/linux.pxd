@@ -54,6 +54,7 @@ cdef extern from "sys.h" nogil:
         in6_addr sin6_addr
     struct sockaddr_storage:
         unsigned short ss_family
+    unsigned short htons(unsigned short n) noexcept
 
     const char* inet_ntop(int family, const void* address, char* out, unsigned int n) noexcept
     int inet_pton(int family, const char* text, void* out) noexcept
@@ -68,6 +69,7 @@ cdef extern from "sys.h" nogil:
     long sys_socket(int family) noexcept
     long sys_connect(int fd, const void* sa, unsigned int n) noexcept
     long sys_connect_error(int fd) noexcept
+    long sys_original_dst(int fd, int family, void* sa, unsigned int* n) noexcept
     long sys_getsockname(int fd, void* sa, unsigned int* n) noexcept
     long sys_nodelay(int fd) noexcept
     void sys_keepalive(int fd) noexcept

@@ -146,6 +146,13 @@ static inline long sys_reset_on_close(int fd) {
     l.l_onoff = 1; l.l_linger = 0;
     return sys_result(setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l));
 }
+/* Where a connection was meant to go before the kernel's NAT rewrote it (linux/netfilter_ipv4.h, netfilter_ipv6/ip6_tables.h:
+ * SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST are the same number). family: of the address, not of the socket: one that takes both
+ * asks for a mapped IPv4 address as for IPv4. */
+static inline long sys_original_dst(int fd, int family, void *sa, socklen_t *n) {
+    enum { ORIGINAL_DST = 80 };
+    return sys_result(getsockopt(fd, family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP, ORIGINAL_DST, sa, n));
+}
 static inline long sys_getsockname(int fd, void *sa, socklen_t *n) {
     return sys_result(getsockname(fd, (struct sockaddr *)sa, n));
 }

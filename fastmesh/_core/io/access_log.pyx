@@ -8,8 +8,9 @@ from fastmesh._core.base.text cimport (
 from fastmesh._core.ffi.atomic cimport atomic_load_ptr
 from fastmesh._core.io.fault cimport fault_row
 from fastmesh._core.io.state cimport EX_HTTP2, EX_TCP, EX_TLS, LISTENERS_MAX, OFFERED_BYTES
+from fastmesh._core.io.upstream cimport upstream_name
 from fastmesh._core.routing.balancer cimport PICK_NONE
-from fastmesh._core.routing.snapshot cimport ROUTE_NONE, Endpoint, Snapshot
+from fastmesh._core.routing.snapshot cimport ROUTE_NONE, Snapshot
 from fastmesh._core.wire.headers cimport FIELD_REFERER, FIELD_USER_AGENT, Field
 from fastmesh._core.wire.http1_head cimport Http1Head
 
@@ -126,16 +127,17 @@ cdef void put_kept(Text* t, Line* line, u8 escape) noexcept nogil:
 
 cdef void put_name(Worker* w, Text* t, const Line* line, u8 field, u8 escape) noexcept nogil:
     cdef const Snapshot* s = w.snap
-    cdef const Endpoint* endpoint
+    cdef const u8* name
+    cdef u32 n = 0
     cdef u32 start = t.n
-    if field == LOG_ROUTE and line.route < s.route_count + s.tcp_count:
+    if field == LOG_ROUTE and line.route < s.route_count + s.tcp_count + s.original_count:
         text_quoted(t, s.blob + s.routes[line.route].name_off, s.routes[line.route].name_len, escape)
     elif field == LOG_LISTENER and line.down.listener < LISTENERS_MAX:
         text_quoted(t, s.blob + s.listeners[line.down.listener].name_off, s.listeners[line.down.listener].name_len, escape)
-    elif field == LOG_UPSTREAM_ADDR and line.slot < w.slot_high and w.waiting[line.slot].backend != PICK_NONE:
-        endpoint = &s.endpoints[w.waiting[line.slot].endpoint]
-        if endpoint.slot_gen == line.slot_gen:
-            text_quoted(t, s.blob + endpoint.name_off, endpoint.name_len, escape)
+    elif field == LOG_UPSTREAM_ADDR and line.slot != PICK_NONE:
+        name = upstream_name(w, line.slot, line.slot_gen, &n)
+        if name != NULL:
+            text_quoted(t, name, n, escape)
     elif field == LOG_FAULT and line.fault:
         text_str(t, fault_row(line.fault).name)
     elif field == LOG_GRPC_STATUS and line.grpc_status:

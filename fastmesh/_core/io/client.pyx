@@ -11,6 +11,7 @@ from fastmesh._core.io.connection cimport (
 )
 from fastmesh._core.io.fault cimport FaultRow, fault_row
 from fastmesh._core.io.meters cimport block_of
+from fastmesh._core.io.originals cimport originals_release
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_RELAY, DOWN_IDLE, DOWN_LINGER, SCRATCH_BYTES, STREAM_GRPC,
     STREAM_LOCAL_END, STREAM_RESET, Session,
@@ -40,6 +41,7 @@ cdef void client_close(Worker* w, Conn* c, bint reset) noexcept nogil:
         return
     w.down_count -= 1
     meters_count(&w.meters, COUNT_CLOSED, 1)
+    originals_release(w, c)
     conn_close(w, c, reset)
 
 

@@ -14,12 +14,13 @@ from fastmesh._core.io.finish cimport (
     exchange_abort, exchange_end_relay, exchange_forget_relay, exchange_get, exchange_starve,
 )
 from fastmesh._core.io.meters cimport block_of
+from fastmesh._core.io.originals cimport original_listens, original_of
 from fastmesh._core.io.relay cimport relay_begin, relay_decide, relay_suits
 from fastmesh._core.io.state cimport (
     CONN_EOF, CONN_READABLE, DESTINATIONS, DOWN_IDLE, DRIVE_STEPS, EX_EARLY, EX_TLS, SNIFF_DIALLED, SNIFF_FAILED, SNIFF_HELLO,
-    SNIFF_WAITING, UP_BUSY, Destination,
+    SNIFF_WAITING, UP_BUSY, Destination, Original,
 )
-from fastmesh._core.routing.snapshot cimport LISTENER_OPAQUE, LISTENER_TLS
+from fastmesh._core.routing.snapshot cimport LISTENER_HTTP, LISTENER_OPAQUE, LISTENER_TLS
 from fastmesh._core.wire.client_hello cimport ClientHello, client_hello_parse
 from fastmesh._core.wire.sniff cimport SNIFF_HTTP1, SNIFF_MORE, SNIFF_OPAQUE, SNIFF_TLS, sniff, sniff_http2_server
 
@@ -29,12 +30,13 @@ cdef enum:
 
 
 cdef inline u8 protocol_of(Worker* w, const Conn* down) noexcept nogil:
-    return w.snap.listeners[down.listener].protocol
+    return original_listens(w, down)
 
 
 # Where the destination of this connection is remembered. *key: what names it.
 cdef Destination* destination_of(Worker* w, const Conn* down, u64* key) noexcept nogil:
-    key[0] = key_mix(<u64>down.listener + 1, 0) | 1
+    cdef const Original* original = original_of(w, down)
+    key[0] = key_mix(<u64>down.listener + 1, original.hash if original != NULL else 0) | 1
     return &w.destinations[(key[0] >> 8) & (DESTINATIONS - 1)]
 
 
@@ -168,8 +170,12 @@ cdef void detect_undecided(Worker* w, Conn* down) noexcept nogil:
 cdef void detect_ready(Worker* w, Conn* down) noexcept nogil:
     cdef u32 step
     cdef i64 n
-    if protocol_of(w, down) == LISTENER_OPAQUE:
+    cdef u8 protocol = protocol_of(w, down)
+    if protocol == LISTENER_OPAQUE:
         relay_begin(w, down, 0)
+        return
+    if protocol == LISTENER_HTTP:
+        detect_http(w, down)
         return
     # What came behind a PROXY protocol header was read with it.
     if buf_len(&down.inb) and detect_verdict(w, down):

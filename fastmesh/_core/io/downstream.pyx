@@ -17,6 +17,7 @@ from fastmesh._core.io.connection cimport (
 )
 from fastmesh._core.io.fault cimport FAULT_CONNECTION_LIMIT, FAULT_HEADER_TIMEOUT, FAULT_OVERLOAD
 from fastmesh._core.io.http2 cimport http2_begin, http2_drain
+from fastmesh._core.io.original cimport original_accept, original_listen
 from fastmesh._core.io.request cimport request_begin
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_DOWN, CONN_LISTENER, CONN_READABLE, CONN_SESSION, CONN_WRITABLE, DOWN_HEAD, DOWN_IDLE, DOWN_PROXY, DOWN_SNIFF, DRIVE_STEPS, EVENT_ACCEPT_PAUSED,
@@ -54,6 +55,7 @@ cdef void listener_add(Worker* w, i32 fd, u32 listener) noexcept nogil:
     if w.listeners[listener]:
         listener_remove(w, listener, 0)
     w.listeners[listener] = conn_handle(w, c)
+    original_listen(w, listener, fd)
 
 
 cdef void listener_remove(Worker* w, u32 listener, bint accept_rest) noexcept nogil:
@@ -62,6 +64,7 @@ cdef void listener_remove(Worker* w, u32 listener, bint accept_rest) noexcept no
         return
     c = conn_get(w, w.listeners[listener])
     w.listeners[listener] = 0
+    w.ports[listener] = 0
     if c == NULL:
         return
     if accept_rest:
@@ -119,6 +122,8 @@ cdef void client_accepted(Worker* w, Conn* listener, i32 fd, const sockaddr* sa)
             client_close(w, c, 1)
         else:
             client_refuse(w, c, FAULT_CONNECTION_LIMIT)
+        return
+    if w.snap.listeners[c.listener].role and not original_accept(w, c):
         return
     if w.snap.listeners[c.listener].special:
         # Looked at in this turn: what the client sent with its handshake spares the dialling.

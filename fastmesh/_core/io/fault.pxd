@@ -27,6 +27,7 @@ cdef enum Fault:
     FAULT_UPGRADE_UNSUPPORTED   # the upstream's HTTP/2 does not take extended CONNECT
     FAULT_PROXY_HEADER          # a client's PROXY protocol header is missing or malformed
     FAULT_UPSTREAM_CANCELLED    # the server of a gRPC call reset it with CANCEL, and not at its deadline
+    FAULT_LOOP                  # an intercepted connection that would come back to us
     FAULT_COUNT
 
 ctypedef struct FaultRow:

@@ -102,6 +102,7 @@ cdef void build_local() noexcept nogil:
     row(FAULT_UPGRADE_UNSUPPORTED, 501, 0, "upgrade_unsupported", "upstream takes no upgrade over HTTP/2")
     row(FAULT_PROXY_HEADER, 400, 0, "bad_proxy_header", "PROXY protocol header missing or malformed")
     row(FAULT_UPSTREAM_CANCELLED, 502, 1, "upstream_cancelled", "upstream cancelled the call")
+    row(FAULT_LOOP, 508, 0, "loop", "the connection would come back to the proxy")
 
 
 cdef const FaultRow* fault_row(u32 fault) noexcept nogil:

@@ -19,6 +19,7 @@ from fastmesh._core.io.finish cimport (
     exchange_uncount, exchange_unqueue, request_pipe,
 )
 from fastmesh._core.io.meters cimport block_of
+from fastmesh._core.io.originals cimport original_pick, original_route
 from fastmesh._core.io.pipe cimport (
     PUMP_BAD, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, STRIP_FRAMING, pipe_forget,
     pipe_init, pipe_over, pipe_pump, pipe_start, pipe_take,
@@ -30,7 +31,7 @@ from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, DOWN_BUSY, EVENT_ENDPOINT_OUT, EVENT_ENDPOINT_READY,
     EX_COUNTED, EX_DOWN_KEEP, EX_EXTENDED, EX_FRESH, EX_GRPC, EX_HEAD_ONLY, EX_HTTP1, EX_HTTP10, EX_HTTP2,
     EX_IDEMPOTENT, EX_NEVER, EX_PROXY_V1, EX_PROXY_V2, EX_REPLAY, EX_RESPONDED, EX_RETRIED, EX_SIZED, EX_TCP, EX_UPGRADE, FRAMING_STREAM, OFFERED_BYTES,
-    PHASE_CONNECT, PHASE_PENDING, PHASE_RESPONSE, PHASE_ROUTE, SESSION_CONNECT, SESSION_SETTINGS, STREAM_GRPC,
+    PHASE_CONNECT, PHASE_PENDING, PHASE_RESPONSE, PHASE_ROUTE, PICK_ORIGINAL, SESSION_CONNECT, SESSION_SETTINGS, STREAM_GRPC,
     STREAM_NEVER, STREAM_UNDONE, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_flush
@@ -98,7 +99,9 @@ cdef bint request_route(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     x.endpoint = PICK_NONE
     x.route = router_match(w.snap, &query)
     if x.route == ROUTE_NONE:
-        return 0
+        x.route = original_route(w, down)
+        if x.route == ROUTE_NONE:
+            return 0
     route = &w.snap.routes[x.route]
     x.backend = route.backend
     x.retry_connect = route.retry_connect
@@ -208,10 +211,21 @@ cdef void request_arm(Worker* w, Exchange* x, Conn* down) noexcept nogil:
         conn_deadline(w, down, at)
 
 
+# The backend without endpoints stands for where the client was going.
+cdef inline u32 request_pick(Worker* w, Exchange* x, const Conn* down) noexcept nogil:
+    if w.snap.original_count and x.backend == w.snap.backend_count - 1:
+        return original_pick(w, down)
+    return balancer_pick(&w.balancer, w.snap, x.backend, x.endpoint, w.now_ns)
+
+
 cdef inline void request_assign(Worker* w, Exchange* x, u32 picked) noexcept nogil:
     x.endpoint = picked
-    x.slot = w.snap.endpoints[picked].slot
-    x.slot_gen = w.snap.endpoints[picked].slot_gen
+    if picked & <u32>PICK_ORIGINAL:
+        x.slot = w.original_slot + (picked & ~<u32>PICK_ORIGINAL)
+        x.slot_gen = w.balancer.slots[x.slot].slot_gen
+    else:
+        x.slot = w.snap.endpoints[picked].slot
+        x.slot_gen = w.snap.endpoints[picked].slot_gen
     balancer_begin(&w.balancer, x.slot)
     x.flags |= EX_COUNTED
     meter_add(&w.meters.endpoints[x.slot].requests, 1)
@@ -234,7 +248,7 @@ cdef void request_connect(Worker* w, Exchange* x, Conn* down) noexcept nogil:
             if not request_reroute(w, x, down):
                 exchange_fail(w, x, FAULT_NO_ROUTE)
                 return
-        picked = balancer_pick(&w.balancer, w.snap, x.backend, x.endpoint, w.now_ns)
+        picked = request_pick(w, x, down)
         if picked == PICK_NONE:
             exchange_fail(w, x, FAULT_NO_ENDPOINT)
             return
@@ -258,7 +272,7 @@ cdef bint request_take(Worker* w, Exchange* x, Conn* down, bint queue) noexcept 
     cdef Conn* up = NULL
     cdef bint http2 = speaks_http2(w, x)
     cdef bint fresh = proxy_wanted(w, x, x.backend) or x.flags & EX_FRESH
-    cdef int r = FULL if queue else upstream_take(w, x.endpoint, http2, fresh, &up, &x.error)
+    cdef int r = FULL if queue else upstream_take(w, x.slot, http2, fresh, &up, &x.error)
     if r == FULL:
         request_enqueue(w, x)
         return 1
@@ -283,7 +297,7 @@ cdef bint request_connect_failed(Worker* w, Exchange* x, u32 fault) noexcept nog
     cdef u8 before
     meters_count(&w.meters, COUNT_CONNECT_FAILURES, 1)
     meter_add(&w.meters.endpoints[x.slot].connect_failures, 1)
-    if backend != PICK_NONE:
+    if backend != PICK_NONE and x.slot < w.original_slot:
         before = w.balancer.slots[x.slot].health
         w.waiting[x.slot].error = x.error
         balancer_connect_failed(&w.balancer, w.snap, backend, x.slot, x.slot_gen, w.now_ns)
@@ -302,7 +316,7 @@ cdef bint request_connect_failed(Worker* w, Exchange* x, u32 fault) noexcept nog
 
 cdef void request_connected(Worker* w, u32 slot, u32 slot_gen) noexcept nogil:
     cdef u8 before
-    if w.balancer.slots[slot].slot_gen != slot_gen:
+    if w.balancer.slots[slot].slot_gen != slot_gen or slot >= w.original_slot:
         return
     before = w.balancer.slots[slot].health
     balancer_connected(&w.balancer, slot, slot_gen, w.now_ns)
@@ -495,7 +509,7 @@ cdef bint request_elsewhere(Worker* w, Exchange* x, Conn* up, bint ok) noexcept 
     if not x.flags & EX_REPLAY or x.tries >= x.retry_connect:
         return 0
     if x.version == w.snap.version:
-        picked = balancer_pick(&w.balancer, w.snap, x.backend, x.endpoint, w.now_ns)
+        picked = request_pick(w, x, down)
         if picked == PICK_NONE or picked == x.endpoint:
             return 0
     x.up = 0
@@ -567,20 +581,24 @@ cdef void request_serve_pending(Worker* w) noexcept nogil:
     w.freed_count -= n
 
 
-cdef void request_adopt(Worker* w) noexcept nogil:
-    cdef u32 slot
-    cdef Waiting* waiting
-    cdef Exchange* x
-    for slot in range(w.slot_high):
-        waiting = &w.waiting[slot]
+# An index in a new snapshot names another endpoint: all that wait for it route anew.
+cdef void adopt_slot(Worker* w, u32 slot) noexcept nogil:
+    cdef Waiting* waiting = &w.waiting[slot]
+    cdef Exchange* x = exchange_get(w, waiting.first)
+    while x != NULL:
+        exchange_unqueue(w, x)
+        exchange_uncount(w, x, 1)
+        x.phase = PHASE_ROUTE
+        request_connect(w, x, conn_get(w, x.down))
         x = exchange_get(w, waiting.first)
-        # An index in a new snapshot names another endpoint: all of them route anew.
-        while x != NULL:
-            exchange_unqueue(w, x)
-            exchange_uncount(w, x, 1)
-            x.phase = PHASE_ROUTE
-            request_connect(w, x, conn_get(w, x.down))
-            x = exchange_get(w, waiting.first)
-            if x != NULL and x.version == w.snap.version:
-                break
-        upstream_freed(w, slot)
+        if x != NULL and x.version == w.snap.version:
+            break
+    upstream_freed(w, slot)
+
+
+cdef void request_adopt(Worker* w) noexcept nogil:
+    cdef u32 i
+    for i in range(w.slot_high):
+        adopt_slot(w, i)
+    for i in range(w.original_high):
+        adopt_slot(w, w.original_slot + i)

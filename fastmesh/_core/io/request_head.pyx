@@ -3,13 +3,12 @@ from libc.string cimport memcmp, memset
 from fastmesh._core.base.buffer cimport buf_head
 from fastmesh._core.base.status cimport IO
 from fastmesh._core.base.text cimport Text, text_init, text_ip, text_str
-from fastmesh._core.base.types cimport u8
+from fastmesh._core.base.types cimport u8, u32
 from fastmesh._core.ffi.linux cimport AF_INET, AF_INET6
 from fastmesh._core.io.session cimport session_of
 from fastmesh._core.io.state cimport EX_HTTP10, EX_HTTP2, EX_NEVER, SCRATCH_BYTES, SMALL_BODY_BYTES, Session
-from fastmesh._core.io.upstream cimport upstream_backend
-from fastmesh._core.routing.balancer cimport PICK_NONE
-from fastmesh._core.routing.snapshot cimport Endpoint, Policy
+from fastmesh._core.io.upstream cimport upstream_name
+from fastmesh._core.routing.snapshot cimport Policy
 from fastmesh._core.wire.http1_head cimport (
     HEAD_MAX_FORWARDS, HEAD_TE_TRAILERS, METHOD_OPTIONS, METHOD_TRACE, Http1Head,
 )
@@ -41,13 +40,16 @@ cdef void forwarded_edit(Worker* w, const Conn* down, HeadEdit* edit, Text* clie
 
 # An HTTP/1.0 request may come without Host, but an HTTP/1.1 server wants one: the endpoint is named.
 cdef void host_edit(Worker* w, const Exchange* x, HeadEdit* edit) noexcept nogil:
-    cdef const Endpoint* endpoint
-    if not x.flags & EX_HTTP10 or upstream_backend(w, x.slot, x.slot_gen) == PICK_NONE:
+    cdef const u8* name
+    cdef u32 n = 0
+    if not x.flags & EX_HTTP10:
         return
-    endpoint = &w.snap.endpoints[w.waiting[x.slot].endpoint]
-    edit.host = w.snap.blob + endpoint.name_off
-    edit.host_len = endpoint.name_len
-    if endpoint.name_len > 5 and memcmp(edit.host, <const u8*>"unix:", 5) == 0:
+    name = upstream_name(w, x.slot, x.slot_gen, &n)
+    if name == NULL:
+        return
+    edit.host = name
+    edit.host_len = n
+    if n > 5 and memcmp(edit.host, <const u8*>"unix:", 5) == 0:
         edit.host = <const u8*>"localhost"
         edit.host_len = 9
 

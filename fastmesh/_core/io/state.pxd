@@ -7,7 +7,7 @@ from fastmesh._core.base.slab cimport Slab
 from fastmesh._core.base.types cimport i32, i64, u8, u16, u32, u64
 from fastmesh._core.base.wheel cimport Timer, Wheel
 from fastmesh._core.routing.balancer cimport BalancerState
-from fastmesh._core.routing.snapshot cimport Snapshot
+from fastmesh._core.routing.snapshot cimport ADDRESS_KEY_BYTES, Snapshot
 from fastmesh._core.wire.hpack cimport HpackDecoder, HpackEncoder
 from fastmesh._core.wire.http1_chunked cimport Chunked
 from fastmesh._core.wire.http1_head cimport Http1Head, Http1Resume
@@ -26,6 +26,10 @@ cdef enum:
     SESSION_BUCKETS = 64        # of a session's streams by id
     SESSION_RESETS = 64         # ids kept of streams we have reset: what is still on its way for them is expected
     DESTINATIONS = 1024         # whose protocol is remembered; a power of two
+    ORIGINALS = 16384           # addresses that intercepted connections were meant for, in use at a time; a power of two
+    DIALLED = 4096              # of the process's own connections, known by both ends; a power of two
+    ADDRESS_TEXT_BYTES = 56     # of "[IPv6]:port"
+    PICK_ORIGINAL = 0x80000000U # beside indexes of endpoints: the rest is an index of an Original
 
 cdef enum ConnKind:
     CONN_LISTENER = 1
@@ -102,7 +106,7 @@ ctypedef struct Conn:
     u16 listener        # index
     u32 served          # exchanges finished
     Http1Resume resume  # of the head that is arriving; upstream: of the response head
-    # upstream
+    # upstream; downstream: where it was meant to go, when it was intercepted (io/originals)
     u32 slot            # endpoint
     u32 slot_gen
     u32 newer           # pool list by index, SLAB_NONE at the ends; sessions of a slot, streams that wait: likewise
@@ -110,7 +114,7 @@ ctypedef struct Conn:
     # HTTP/2 (io/stream)
     u32 session         # of a connection that speaks it, and of its streams: index + 1 in the sessions; 0: none
     u32 id              # of a stream, STREAM_UNNUMBERED until its first HEADERS; 0: a connection
-    u64 parent          # handle of a stream's connection
+    u64 parent          # handle of a stream's connection; upstream connection: what it is known by should it come back, 0: not
     i32 send_window     # what the peer lets us send on this stream; may be negative (RFC 9113 6.9.2)
     i32 recv_window     # what it may still send
     u32 recv_size       # what it may send without hearing from us
@@ -315,6 +319,22 @@ ctypedef struct Destination:
     u64 key                 # 0: none
     i64 until_ns
 
+# An address that intercepted connections were meant for. It has a slot, as an endpoint of a snapshot has.
+ctypedef struct Original:
+    u8 key[ADDRESS_KEY_BYTES]
+    u8 protocol             # set for it (routing/original), in the snapshot of `version`
+    u8 name_len
+    u32 refs                # client connections that were meant for it
+    u32 backend             # that has it as an endpoint, in the snapshot of `version`
+    u32 chain               # next in its bucket, by index and one
+    u32 newer               # in the list of those without client, by index and one, 0 at the ends
+    u32 older
+    u32 address_len
+    u64 hash
+    u64 version
+    u8 address[28]          # struct sockaddr_in or sockaddr_in6
+    u8 name[ADDRESS_TEXT_BYTES]     # "127.0.0.1:80"
+
 # A worker's view of what waits for a connection to one endpoint; by slot.
 ctypedef struct Waiting:
     u64 first               # handle of an Exchange, 0: none
@@ -350,6 +370,7 @@ cdef enum EventKind:
     EVENT_ACCEPT_PAUSED
     EVENT_LISTENER_FAILED
     EVENT_DRAINED
+    EVENT_LOOP              # slot: listener, value: port that the connection was meant for
 
 ctypedef struct Event:
     u32 kind                # EventKind
@@ -362,6 +383,7 @@ ctypedef struct Shared:
     void* snapshot          # shares release/acquire: the published Snapshot*
     u32 workers
     u64 adopted[256]        # shares release/acquire: version each worker reads; ~0: it reads none
+    u64 dialled[DIALLED]    # shares relaxed: connections we opened, by what they are known by; what is overwritten is forgotten
 
 ctypedef struct LogTemplate
 
@@ -389,8 +411,16 @@ ctypedef struct Worker:
     Waiting* waiting        # owns; by slot
     u32* freed              # owns; slots where a connection came free while exchanges wait
     u32 freed_count
-    u32 slot_capacity
+    u32 slot_capacity       # of all arrays by slot
     u32 slot_high           # slots from here on were never in a snapshot
+    u32 original_slot       # slots from here on are of originals
+    u32 original_high       # how many of them were ever used
+    u32 original_oldest     # of those without client, by index and one, 0: none
+    u32 original_newest
+    Original* originals     # owns; ORIGINALS
+    u32* original_buckets   # owns; ORIGINALS, first in each by index and one
+    u64 original_seed
+    u16 ports[LISTENERS_MAX]        # that its listeners are bound to, 0: none, or of no interest
     Meters meters
     u32* block_of           # owns; [listener * meter_capacity + meter] -> block + 1
     u32 meter_capacity

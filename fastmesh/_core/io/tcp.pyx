@@ -3,6 +3,7 @@ from libc.string cimport memcpy, memset
 from fastmesh._core.base.buffer cimport buf_head, buf_len
 from fastmesh._core.base.status cimport OK
 from fastmesh._core.base.types cimport u8, u32
+from fastmesh._core.io.originals cimport original_route
 from fastmesh._core.io.state cimport EX_TLS, OFFERED_BYTES
 from fastmesh._core.routing.balancer cimport PICK_NONE
 from fastmesh._core.routing.router cimport RouteQuery, router_tcp_match
@@ -58,7 +59,9 @@ cdef bint tcp_route(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     x.endpoint = PICK_NONE
     x.route = router_tcp_match(w.snap, &query)
     if x.route == ROUTE_NONE:
-        return 0
+        x.route = original_route(w, down)
+        if x.route == ROUTE_NONE:
+            return 0
     route = &w.snap.routes[x.route]
     x.backend = route.backend
     x.retry_connect = route.retry_connect

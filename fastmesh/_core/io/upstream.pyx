@@ -13,10 +13,12 @@ from fastmesh._core.ffi.linux cimport (
     sys_eventfd_signal, sys_nodelay, sys_socket,
 )
 from fastmesh._core.io.connection cimport conn_close, conn_deadline, conn_defer, conn_get, conn_open, conn_recv, conn_room
+from fastmesh._core.io.originals cimport originals_adopt, originals_dialled, originals_hung_up
 from fastmesh._core.io.session cimport session_free, session_goaway, session_new, session_of
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, CONN_SESSION, CONN_UP, CONN_WRITABLE, SESSION_CLIENT,
-    SESSION_GOING, SESSION_STARVED, STREAM_ANNOUNCED, STREAM_BAD, STREAM_UNNUMBERED, UP_BUSY, UP_CONNECTING, UP_IDLE, Event, Session, Waiting,
+    SESSION_GOING, SESSION_STARVED, STREAM_ANNOUNCED, STREAM_BAD, STREAM_UNNUMBERED, UP_BUSY, UP_CONNECTING, UP_IDLE, Event,
+    Original, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_close, stream_open
 from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE
@@ -33,14 +35,18 @@ cdef void upstream_event(Worker* w, u32 kind, u32 slot, int error) noexcept nogi
     e.slot = slot
     e.error = error
     e.value = 0
-    if ring_write(&w.events, <const u8*>&e, sizeof(Event)) == OK:
+    upstream_report(w, &e)
+
+
+cdef void upstream_report(Worker* w, const Event* event) noexcept nogil:
+    if ring_write(&w.events, <const u8*>event, sizeof(Event)) == OK:
         sys_eventfd_signal(w.event_fd)
     else:
         meters_count(&w.meters, COUNT_EVENTS_DROPPED, 1)
 
 
 cdef u32 upstream_backend(Worker* w, u32 slot, u32 slot_gen) noexcept nogil:
-    if slot >= w.slot_high or w.balancer.slots[slot].slot_gen != slot_gen:
+    if slot_gen == 0 or w.balancer.slots[slot].slot_gen != slot_gen:
         return PICK_NONE
     return w.waiting[slot].backend
 
@@ -88,20 +94,45 @@ cdef void upstream_freed(Worker* w, u32 slot) noexcept nogil:
         w.freed_count += 1
 
 
-cdef int upstream_dial(Worker* w, const Endpoint* endpoint, const Backend* backend, Conn** out,
-                       int* error) noexcept nogil:
-    cdef const sockaddr* address = <const sockaddr*>(w.snap.blob + endpoint.address_off)
+# The address of the slot's endpoint, or original destination.
+cdef const sockaddr* address_of(Worker* w, u32 slot, u32* n) noexcept nogil:
+    cdef const Endpoint* endpoint
+    cdef const Original* original
+    if slot >= w.original_slot:
+        original = &w.originals[slot - w.original_slot]
+        n[0] = original.address_len
+        return <const sockaddr*>original.address
+    endpoint = &w.snap.endpoints[w.waiting[slot].endpoint]
+    n[0] = endpoint.address_len
+    return <const sockaddr*>(w.snap.blob + endpoint.address_off)
+
+
+cdef const u8* upstream_name(Worker* w, u32 slot, u32 slot_gen, u32* n) noexcept nogil:
+    cdef const Endpoint* endpoint
+    if upstream_backend(w, slot, slot_gen) == PICK_NONE:
+        return NULL
+    if slot >= w.original_slot:
+        n[0] = w.originals[slot - w.original_slot].name_len
+        return w.originals[slot - w.original_slot].name
+    endpoint = &w.snap.endpoints[w.waiting[slot].endpoint]
+    n[0] = endpoint.name_len
+    return w.snap.blob + endpoint.name_off
+
+
+cdef int upstream_dial(Worker* w, u32 slot, const Backend* backend, Conn** out, int* error) noexcept nogil:
+    cdef u32 n = 0
+    cdef const sockaddr* address = address_of(w, slot, &n)
     cdef u16 family = address.sa_family
     cdef long fd = sys_socket(family)
     cdef long r
     cdef Conn* c
     meters_count(&w.meters, COUNT_CONNECTS, 1)
-    meter_add(&w.meters.endpoints[endpoint.slot].connects, 1)
+    meter_add(&w.meters.endpoints[slot].connects, 1)
     if fd < 0:
         return LIMIT
     if family == AF_INET or family == AF_INET6:
         sys_nodelay(<int>fd)
-    r = sys_connect(<int>fd, address, endpoint.address_len)
+    r = sys_connect(<int>fd, address, n)
     if r < 0 and r != -EINPROGRESS:
         sys_close(<int>fd)
         # EAGAIN: the backlog of a Unix socket is full, which a moment's burst can do.
@@ -112,10 +143,12 @@ cdef int upstream_dial(Worker* w, const Endpoint* endpoint, const Backend* backe
     c = conn_open(w, <i32>fd, CONN_UP, UP_CONNECTING)
     if c == NULL:
         return LIMIT
-    c.slot = endpoint.slot
-    c.slot_gen = endpoint.slot_gen
-    w.balancer.slots[endpoint.slot].open_count += 1
+    c.slot = slot
+    c.slot_gen = w.balancer.slots[slot].slot_gen
+    w.balancer.slots[slot].open_count += 1
     w.up_count += 1
+    if w.snap.original_count:
+        originals_dialled(w, c, address)
     conn_deadline(w, c, w.now_ns + backend.connect_timeout_ns)
     out[0] = c
     return AGAIN
@@ -165,12 +198,12 @@ cdef void session_unlink(Worker* w, Conn* c) noexcept nogil:
 
 
 # A connection that speaks HTTP/2, on its way: frames gather in its outb until it is there.
-cdef int session_dial(Worker* w, const Endpoint* endpoint, const Backend* backend, Conn** out, int* error) noexcept nogil:
+cdef int session_dial(Worker* w, u32 slot, const Backend* backend, Conn** out, int* error) noexcept nogil:
     cdef Session* s
     cdef int r
-    if backend.max_connections and w.balancer.slots[endpoint.slot].open_count >= backend.max_connections:
+    if backend.max_connections and w.balancer.slots[slot].open_count >= backend.max_connections:
         return FULL
-    r = upstream_dial(w, endpoint, backend, out, error)
+    r = upstream_dial(w, slot, backend, out, error)
     if r != AGAIN:
         return r
     s = session_new(w, out[0], SESSION_CLIENT, backend.idle_timeout_ns)
@@ -178,22 +211,22 @@ cdef int session_dial(Worker* w, const Endpoint* endpoint, const Backend* backen
         upstream_close(w, out[0], 0)
         return LIMIT
     # Until it has said how many streams it takes, as many as its endpoint took before: what is over would be refused.
-    if w.waiting[endpoint.slot].peer_streams:
-        s.peer_streams = w.waiting[endpoint.slot].peer_streams
+    if w.waiting[slot].peer_streams:
+        s.peer_streams = w.waiting[slot].peer_streams
     s.ping_ns = backend.ping_interval_ns
     s.ping_timeout_ns = backend.ping_timeout_ns
     session_link(w, out[0])
     return OK
 
 
-cdef int stream_take(Worker* w, const Endpoint* endpoint, const Backend* backend, Conn** out, int* error) noexcept nogil:
-    cdef Conn* c = session_free_of(w, endpoint.slot, backend)
+cdef int stream_take(Worker* w, u32 slot, const Backend* backend, Conn** out, int* error) noexcept nogil:
+    cdef Conn* c = session_free_of(w, slot, backend)
     cdef Session* s
     cdef Conn* stream
     cdef bint reused = c != NULL and c.state == CONN_SESSION
     cdef int r
     if c == NULL:
-        r = session_dial(w, endpoint, backend, &c, error)
+        r = session_dial(w, slot, backend, &c, error)
         if r != OK:
             return r
     s = session_of(w, c)
@@ -206,7 +239,7 @@ cdef int stream_take(Worker* w, const Endpoint* endpoint, const Backend* backend
     if reused:
         stream.flags |= CONN_REUSED
         meters_count(&w.meters, COUNT_REUSES, 1)
-        meter_add(&w.meters.endpoints[endpoint.slot].reuses, 1)
+        meter_add(&w.meters.endpoints[slot].reuses, 1)
     meters_count(&w.meters, COUNT_H2_UPSTREAM_STREAMS, 1)
     out[0] = stream
     return OK
@@ -237,13 +270,12 @@ cdef bint upstream_has_room(Worker* w, u32 slot) noexcept nogil:
     return session_free_of(w, slot, backend) != NULL
 
 
-cdef int upstream_take(Worker* w, u32 index, bint http2, bint fresh, Conn** out, int* error) noexcept nogil:
-    cdef const Endpoint* endpoint = &w.snap.endpoints[index]
-    cdef const Backend* backend = &w.snap.backends[w.waiting[endpoint.slot].backend]
-    cdef EndpointState* state = &w.balancer.slots[endpoint.slot]
+cdef int upstream_take(Worker* w, u32 slot, bint http2, bint fresh, Conn** out, int* error) noexcept nogil:
+    cdef const Backend* backend = &w.snap.backends[w.waiting[slot].backend]
+    cdef EndpointState* state = &w.balancer.slots[slot]
     cdef Conn* c
     if http2:
-        return stream_take(w, endpoint, backend, out, error)
+        return stream_take(w, slot, backend, out, error)
     if not fresh:
         c = <Conn*>slab_live(&w.conns, state.idle_head)
         if c != NULL:
@@ -251,7 +283,7 @@ cdef int upstream_take(Worker* w, u32 index, bint http2, bint fresh, Conn** out,
             c.state = UP_BUSY
             c.flags |= CONN_REUSED
             meters_count(&w.meters, COUNT_REUSES, 1)
-            meter_add(&w.meters.endpoints[endpoint.slot].reuses, 1)
+            meter_add(&w.meters.endpoints[slot].reuses, 1)
             out[0] = c
             return OK
     if backend.max_connections and state.open_count >= backend.max_connections:
@@ -260,7 +292,7 @@ cdef int upstream_take(Worker* w, u32 index, bint http2, bint fresh, Conn** out,
             return FULL
         # Only a new one will do: a pooled one makes room for it.
         upstream_close(w, c, 0)
-    return upstream_dial(w, endpoint, backend, out, error)
+    return upstream_dial(w, slot, backend, out, error)
 
 
 cdef int upstream_connected(Worker* w, Conn* c, int* error) noexcept nogil:
@@ -333,6 +365,7 @@ cdef void upstream_close(Worker* w, Conn* c, bint reset) noexcept nogil:
     if state != NULL:
         state.open_count -= 1
     w.up_count -= 1
+    originals_hung_up(w, c)
     conn_close(w, c, reset)
     if state != NULL:
         upstream_freed(w, slot)
@@ -371,6 +404,16 @@ cdef void session_leave(Worker* w, Conn* c) noexcept nogil:
         conn_defer(w, c)
 
 
+# Whether what the connection goes to is in the snapshot, which is not yet adopted.
+cdef bint is_endpoint_of(Worker* w, const Snapshot* snap, const Conn* c) noexcept nogil:
+    cdef const Waiting* waiting = &w.waiting[c.slot]
+    if waiting.backend == PICK_NONE:
+        return 0
+    if c.slot >= w.original_slot:
+        return w.balancer.slots[c.slot].slot_gen == c.slot_gen
+    return snap.endpoints[waiting.endpoint].slot_gen == c.slot_gen
+
+
 cdef void upstream_adopt(Worker* w, const Snapshot* snap) noexcept nogil:
     cdef u32 b, i
     cdef Conn* c
@@ -387,12 +430,12 @@ cdef void upstream_adopt(Worker* w, const Snapshot* snap) noexcept nogil:
                 w.slot_high = endpoint.slot + 1
             waiting.endpoint = snap.backends[b].endpoint_first + i
             meter_set(&w.meters.endpoints[endpoint.slot].slot_gen, endpoint.slot_gen)
+    originals_adopt(w, snap)
     for i in range(w.conns.high):
         c = <Conn*>slab_live(&w.conns, i)
         if c == NULL or c.kind != CONN_UP or c.id or (c.state != UP_IDLE and not c.session):
             continue
-        waiting = &w.waiting[c.slot]
-        if waiting.backend == PICK_NONE or snap.endpoints[waiting.endpoint].slot_gen != c.slot_gen:
+        if not is_endpoint_of(w, snap, c):
             if c.session:
                 session_leave(w, c)
                 continue

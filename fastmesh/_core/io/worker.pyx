@@ -38,7 +38,7 @@ from fastmesh._core.io.session cimport sessions_flush
 from fastmesh._core.io.state cimport (
     COMMAND_ADD_LISTENER, COMMAND_DRAIN, COMMAND_REMOVE_LISTENER, COMMAND_STOP, CONN_BROKEN, CONN_DEFERRED, CONN_DOWN,
     CONN_LISTENER, CONN_PAIR, CONN_RDHUP, CONN_READABLE, CONN_RELAY, CONN_SESSION, CONN_UP, CONN_WRITABLE, DESTINATIONS, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, DOWN_PROXY, DOWN_SNIFF, EVENT_DRAINED,
-    EVENTS_PER_TURN, LISTENERS_MAX, SCRATCH_BYTES, UP_CONNECTING, UP_IDLE, Announced, Conn, Destination, Exchange, Relay, ServerName, Session, Waiting,
+    EVENTS_PER_TURN, LISTENERS_MAX, ORIGINALS, SCRATCH_BYTES, UP_CONNECTING, UP_IDLE, Announced, Conn, Destination, Exchange, Original, Relay, ServerName, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_close
 from fastmesh._core.io.upstream cimport (
@@ -71,11 +71,13 @@ cdef int worker_init(Worker* w, Shared* shared, u32 index, u32 conns, u32 exchan
     w.epoll_fd = <int>sys_epoll_create()
     w.mailbox_fd = <int>sys_eventfd()
     w.event_fd = <int>sys_eventfd()
+    w.original_slot = slots
+    w.meters.endpoint_capacity = slots
+    slots += ORIGINALS
     w.slot_capacity = slots
     w.meter_capacity = meters
     w.meters.block_capacity = blocks
     w.meters.block_count = 1
-    w.meters.endpoint_capacity = slots
     w.waiting = <Waiting*>reserve(slots, sizeof(Waiting))
     w.freed = <u32*>reserve(slots, 2 * sizeof(u32))
     w.deferred = <u64*>reserve(conns, 2 * sizeof(u64))
@@ -84,6 +86,8 @@ cdef int worker_init(Worker* w, Shared* shared, u32 index, u32 conns, u32 exchan
     w.destinations = <Destination*>reserve(DESTINATIONS, sizeof(Destination))
     w.announced = <Announced*>reserve(conns, sizeof(Announced))
     w.server_names = <ServerName*>reserve(conns, sizeof(ServerName))
+    w.originals = <Original*>reserve(ORIGINALS, sizeof(Original))
+    w.original_buckets = <u32*>reserve(ORIGINALS, sizeof(u32))
     w.meters.blocks = <Block*>reserve(blocks, sizeof(Block))
     w.meters.endpoints = <EndpointMeter*>reserve(slots, sizeof(EndpointMeter))
     w.block_of = <u32*>reserve(<size_t>LISTENERS_MAX * (meters + 1), sizeof(u32))
@@ -94,10 +98,11 @@ cdef int worker_init(Worker* w, Shared* shared, u32 index, u32 conns, u32 exchan
     w.balancer.rng = <u64>sys_monotonic_ns() * 2654435761u + index + 1
     if w.balancer.rng == 0:
         w.balancer.rng = 1
+    w.original_seed = w.balancer.rng
     if (w.waiting == NULL or w.freed == NULL or w.deferred == NULL or w.scratch == NULL or w.meters.blocks == NULL
             or w.meters.endpoints == NULL or w.block_of == NULL or w.balancer.slots == NULL
             or w.balancer.cursors == NULL or w.flushes == NULL or w.destinations == NULL or w.announced == NULL
-            or w.server_names == NULL):
+            or w.server_names == NULL or w.originals == NULL or w.original_buckets == NULL):
         return FULL
     if (slab_init(&w.conns, sizeof(Conn), conns) != OK or slab_init(&w.exchanges, sizeof(Exchange), exchanges) != OK
             or slab_init(&w.relays, sizeof(Relay), conns // 2 + 1) != OK
@@ -134,6 +139,8 @@ cdef void worker_free(Worker* w) noexcept nogil:
     sys_release(w.destinations, DESTINATIONS * sizeof(Destination)); w.destinations = NULL
     sys_release(w.announced, w.conns.capacity * sizeof(Announced)); w.announced = NULL
     sys_release(w.server_names, w.conns.capacity * sizeof(ServerName)); w.server_names = NULL
+    sys_release(w.originals, ORIGINALS * sizeof(Original)); w.originals = NULL
+    sys_release(w.original_buckets, ORIGINALS * sizeof(u32)); w.original_buckets = NULL
     sys_release(w.meters.blocks, w.meters.block_capacity * sizeof(Block)); w.meters.blocks = NULL
     sys_release(w.meters.endpoints, slots * sizeof(EndpointMeter)); w.meters.endpoints = NULL
     sys_release(w.block_of, <size_t>LISTENERS_MAX * (w.meter_capacity + 1) * sizeof(u32)); w.block_of = NULL

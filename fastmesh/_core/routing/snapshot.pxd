@@ -28,6 +28,17 @@ cdef enum ListenerProtocol:
     LISTENER_OPAQUE         # any bytes
     LISTENER_TLS            # TLS that is not ours, routed by its server name
 
+# What a listener knows of where its connections were meant to go.
+cdef enum ListenerRole:
+    ROLE_NONE = 0           # nothing: clients connect to it
+    ROLE_INBOUND            # redirected to it; they go on to the same address
+    ROLE_OUTBOUND           # redirected to it; balanced when a route or backend is theirs, else to where they were meant to go
+    ROLE_TPROXY             # inbound, and the socket's own address is the one that was meant
+    ROLE_MAX
+
+cdef enum:
+    ADDRESS_KEY_BYTES = 20  # family, 0, port (network order), address, 0 behind IPv4: as bytes they compare and hash
+
 cdef enum BalancerKind:
     BALANCER_P2C_EWMA = 0
     BALANCER_LEAST_REQUEST
@@ -51,6 +62,7 @@ ctypedef struct Listener:
     u8 protocol             # ListenerProtocol
     u8 special              # 1: more than HTTP is expected of a connection before it is one
     u8 proxy                # 1: a PROXY protocol header begins each
+    u8 role                 # ListenerRole
 
 ctypedef struct HeaderMatch:
     u32 name_off            # lower case, in the blob
@@ -113,6 +125,20 @@ ctypedef struct Endpoint:
     u32 name_off            # "127.0.0.1:9000" for logs and errors
     u32 name_len
 
+# An address that is known as a backend's endpoint.
+ctypedef struct Target:
+    u8 key[ADDRESS_KEY_BYTES]
+    u32 backend             # index
+
+# What connections to some addresses speak.
+ctypedef struct ProtocolRule:
+    u8 address[16]
+    u8 family               # 0: any
+    u8 bits                 # of the address that must be equal
+    u8 protocol             # ListenerProtocol
+    u16 first_port
+    u16 last_port
+
 # Policy that applies to every exchange.
 ctypedef struct Policy:
     Http1Limits http1
@@ -146,6 +172,10 @@ ctypedef struct Snapshot:
     Policy policy
     u32 route_count         # of HTTP
     u32 tcp_count           # behind those: of TCP
+    u32 original_count      # behind those: of intercepted connections, one for each backend; 0: none are expected. The last
+                            #   backend has no endpoints: it stands for wherever they were meant to go
+    u32 target_count
+    u32 rule_count
     u32 backend_count
     u32 endpoint_count
     u32 header_count
@@ -153,13 +183,17 @@ ctypedef struct Snapshot:
     Backend* backends       # owns
     Endpoint* endpoints     # owns
     HeaderMatch* headers    # owns
+    Target* targets         # owns; sorted by key
+    ProtocolRule* rules     # owns; the first that fits holds
     void* index             # owns: the router's compiled lookup (routing/router)
     void* tcp_index         # owns: the same for TCP; NULL: no such route
     void* picks             # owns: the balancer's compiled tables (alias tables ...; routing/balancer)
 
-# Everything zeroed, counts and room as asked; NULL when there is no memory. All routes are of HTTP until tcp_count is set,
-# and route_count lowered by as much.
+# Everything zeroed, counts and room as asked; NULL when there is no memory. All routes are of HTTP until tcp_count
+# and original_count are set, and route_count lowered by as much.
 cdef Snapshot* snapshot_new(u32 routes, u32 backends, u32 endpoints, u32 headers, u32 blob_bytes) noexcept nogil
+# Room for targets and rules. OK or FULL (no memory). What is in targets must be sorted before it is sealed.
+cdef int snapshot_originals(Snapshot* s, u32 targets, u32 rules) noexcept nogil
 # Copies text into the blob and answers its offset; 0xFFFFFFFF when there is no room.
 cdef u32 snapshot_text(Snapshot* s, const u8* text, u32 n) noexcept nogil
 # Builds index and picks after routes, backends, endpoints and headers were filled in. OK or FULL (no memory); after FULL

@@ -32,6 +32,16 @@ cdef Snapshot* snapshot_new(u32 routes, u32 backends, u32 endpoints, u32 headers
     return s
 
 
+cdef int snapshot_originals(Snapshot* s, u32 targets, u32 rules) noexcept nogil:
+    free(s.targets)
+    free(s.rules)
+    s.targets = <Target*>array_new(targets, sizeof(Target))
+    s.rules = <ProtocolRule*>array_new(rules, sizeof(ProtocolRule))
+    s.target_count = targets if s.targets != NULL else 0
+    s.rule_count = rules if s.rules != NULL else 0
+    return OK if s.targets != NULL and s.rules != NULL else FULL
+
+
 cdef u32 snapshot_text(Snapshot* s, const u8* text, u32 n) noexcept nogil:
     cdef u32 offset = s.blob_len
     if n > s.blob_room - s.blob_len:
@@ -58,6 +68,8 @@ cdef void snapshot_free(Snapshot* s) noexcept nogil:
         return
     router_free(s)
     balancer_free(s)
+    free(s.targets)
+    free(s.rules)
     free(s.headers)
     free(s.endpoints)
     free(s.backends)

@@ -1,0 +1,9 @@
+# Connections that were redirected to us: where they were meant to go, asked of the kernel once, when they are accepted.
+# Law: a connection that was meant for ourselves, or that we opened, goes no further.
+from fastmesh._core.base.types cimport i32, u32
+from fastmesh._core.io.state cimport Conn, Worker
+
+# The port a listener of the worker is bound to is one that nothing may be forwarded to.
+cdef void original_listen(Worker* w, u32 listener, i32 fd) noexcept nogil
+# A connection was accepted by a listener with a role. False: it was refused and is closed.
+cdef bint original_accept(Worker* w, Conn* c) noexcept nogil
