@@ -419,14 +419,17 @@ cdef bint upgrade_prepare(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept
 # Sends the head and what has arrived of the body.
 cdef void request_send(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil:
     cdef i64 head_n
-    cdef int r = stream_flush(w, up, x.head_bytes) if up.id else OK
+    cdef int r = OK
     x.phase = PHASE_CONNECT
+    # First what waits for the peer: with a buffer in hand it would be looked at again with every flush of that.
+    if up.id and x.offered_len and not up.flags & CONN_BROKEN and not upgrade_prepare(w, x, down, up):
+        return
+    if up.id:
+        r = stream_flush(w, up, x.head_bytes)
     if r == BLOCKED:
         return
     if r == FULL:
         exchange_starve(w, x, up)
-        return
-    if up.id and x.offered_len and r == OK and not upgrade_prepare(w, x, down, up):
         return
     if r == OK and not request_prepare(w, x, down, up):
         return
