@@ -1,5 +1,5 @@
 # One socket of a worker: open, read, write, defer, close. Knows no HTTP and no other connection.
-# Law: edge-triggered. A short read clears READABLE, a short write clears WRITABLE, and nobody waits for an edge that has been.
+# Law: edge-triggered. A client's socket is watched for room once it has lacked it. A short read clears READABLE, a short write clears WRITABLE, and nobody waits for an edge that has been.
 from fastmesh._core.base.types cimport i32, i64, u8, u32, u64
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_DEFERRED, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_WRITABLE, Conn, Worker,

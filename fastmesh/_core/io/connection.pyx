@@ -7,17 +7,29 @@ from fastmesh._core.base.slab cimport SLAB_NONE, slab_give, slab_take
 from fastmesh._core.base.status cimport AGAIN, BLOCKED, CLOSED, FULL, IO, OK
 from fastmesh._core.base.wheel cimport timer_init, wheel_cancel
 from fastmesh._core.ffi.linux cimport (
-    EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, SHUT_WR, epoll_event, sys_close,
-    sys_epoll_ctl, sys_recv, sys_reset_on_close, sys_send, sys_send2, sys_shutdown,
+    EAGAIN, EINTR, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, SHUT_WR, epoll_event,
+    sys_close, sys_epoll_ctl, sys_recv, sys_reset_on_close, sys_send, sys_send2, sys_shutdown,
 )
-from fastmesh._core.io.state cimport CONN_DOWN, CONN_LISTENER, CONN_PAIR, CONN_RELAY, CONN_SHUT, SCRATCH_BYTES
+from fastmesh._core.io.state cimport (
+    CONN_DOWN, CONN_LISTENER, CONN_PAIR, CONN_RELAY, CONN_SHUT, CONN_UP, SCRATCH_BYTES,
+)
 
 cdef enum:
     RESERVE = 4     # one buffer in so many is kept for responses
 
 
-cdef Conn* conn_open(Worker* w, i32 fd, u8 kind, u8 state) noexcept nogil:
+# What epoll tells of a connection. A listener is level-triggered: it is accepted from in bounded portions.
+cdef long conn_watch(Worker* w, Conn* c, int how, bint writes) noexcept nogil:
     cdef epoll_event ev
+    ev.events = EPOLLIN
+    if c.kind != CONN_LISTENER:
+        ev.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET if writes else EPOLLIN | EPOLLRDHUP | EPOLLET
+    ev.data.u64 = conn_handle(w, c)
+    c.watched = <u8>writes
+    return sys_epoll_ctl(w.epoll_fd, how, c.fd, &ev)
+
+
+cdef Conn* conn_open(Worker* w, i32 fd, u8 kind, u8 state) noexcept nogil:
     cdef Conn* c = <Conn*>slab_take(&w.conns)
     if c == NULL:
         meters_count(&w.meters, COUNT_SLAB_FULL, 1)
@@ -29,10 +41,10 @@ cdef Conn* conn_open(Worker* w, i32 fd, u8 kind, u8 state) noexcept nogil:
     c.newer = SLAB_NONE
     c.older = SLAB_NONE
     timer_init(&c.timer)
-    # A listener is level-triggered: it is accepted from in bounded portions.
-    ev.events = EPOLLIN if kind == CONN_LISTENER else EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
-    ev.data.u64 = conn_handle(w, c)
-    if sys_epoll_ctl(w.epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0:
+    # A client's socket is writable as it comes; an event that says so would cost a turn. One that connects is not.
+    if kind == CONN_DOWN:
+        c.flags = <u8>CONN_WRITABLE
+    if conn_watch(w, c, EPOLL_CTL_ADD, kind == CONN_UP) < 0:
         slab_give(&w.conns, c)
         sys_close(fd)
         return NULL
@@ -112,16 +124,23 @@ cdef i64 conn_send(Worker* w, Conn* c, const u8* data, size_t n) noexcept nogil:
     if n == 0 or not c.flags & CONN_WRITABLE:
         return 0
     sent = sys_send(c.fd, data, n)
-    return conn_sent(c, sent, n)
+    return conn_sent(w, c, sent, n)
 
 
-cdef i64 conn_sent(Conn* c, long sent, size_t n) noexcept nogil:
+# The socket takes no more for now. From the first time on epoll says when it does.
+cdef void conn_blocked(Worker* w, Conn* c) noexcept nogil:
+    c.flags &= <u8>~CONN_WRITABLE
+    if not c.watched and conn_watch(w, c, EPOLL_CTL_MOD, 1) < 0:
+        c.flags |= CONN_BROKEN
+
+
+cdef i64 conn_sent(Worker* w, Conn* c, long sent, size_t n) noexcept nogil:
     if sent >= 0:
         if <size_t>sent < n:
-            c.flags &= <u8>~CONN_WRITABLE
+            conn_blocked(w, c)
         return sent
     if sent == -EAGAIN:
-        c.flags &= <u8>~CONN_WRITABLE
+        conn_blocked(w, c)
         return 0
     if sent == -EINTR:
         return 0
@@ -149,9 +168,9 @@ cdef i64 conn_send_head(Worker* w, Conn* c, const u8* head, size_t head_n, const
         return IO
     if c.outb.data == NULL and c.flags & CONN_WRITABLE:
         if body_n == 0:
-            n = conn_sent(c, sys_send(c.fd, head, head_n), head_n)
+            n = conn_sent(w, c, sys_send(c.fd, head, head_n), head_n)
         else:
-            n = conn_sent(c, sys_send2(c.fd, head, head_n, body, body_n), head_n + body_n)
+            n = conn_sent(w, c, sys_send2(c.fd, head, head_n, body, body_n), head_n + body_n)
         if n < 0:
             return IO
         if <size_t>n >= head_n:

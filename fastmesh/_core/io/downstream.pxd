@@ -7,7 +7,8 @@ from fastmesh._core.io.state cimport Conn, Worker
 cdef void listener_add(Worker* w, i32 fd, u32 listener) noexcept nogil
 # accept_rest: takes what the kernel has already completed, so that closing does not reset it.
 cdef void listener_remove(Worker* w, u32 listener, bint accept_rest) noexcept nogil
-cdef void listener_accept(Worker* w, Conn* c) noexcept nogil
+# Takes as many connections as wait, `most` of them at most.
+cdef void listener_accept(Worker* w, Conn* c, u32 most) noexcept nogil
 cdef void listener_timer(Worker* w, Conn* c) noexcept nogil
 # A connection in DOWN_IDLE or DOWN_HEAD may have bytes.
 cdef void downstream_ready(Worker* w, Conn* c) noexcept nogil

@@ -20,7 +20,8 @@ from fastmesh._core.io.http2 cimport http2_begin, http2_drain
 from fastmesh._core.io.original cimport original_accept, original_listen
 from fastmesh._core.io.request cimport request_begin
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_DOWN, CONN_LISTENER, CONN_READABLE, CONN_SESSION, CONN_WRITABLE, DOWN_HEAD, DOWN_IDLE, DOWN_PROXY, DOWN_SNIFF, DRIVE_STEPS, EVENT_ACCEPT_PAUSED,
+    CONN_BROKEN, CONN_DOWN, CONN_LISTENER, CONN_READABLE, CONN_SESSION, DOWN_HEAD, DOWN_IDLE, DOWN_PROXY, DOWN_SNIFF,
+    DRIVE_STEPS, EVENT_ACCEPT_PAUSED,
     EVENT_LISTENER_FAILED, LISTENERS_MAX, STATE_NONE,
 )
 from fastmesh._core.io.upstream cimport upstream_event
@@ -28,7 +29,7 @@ from fastmesh._core.wire.http1_head cimport FAULT_REQUEST_LINE, http1_request_pa
 from fastmesh._core.wire.http2_frame cimport preface_match
 
 cdef enum:
-    ACCEPTS_PER_EVENT = 64
+    BACKLOG_MOST = 65536            # connections that wait for a listener: the kernel's own limit is lower
     UPSTREAM_SHARE = 8              # one part in so many of the connection slab is kept for upstreams
     ACCEPT_PAUSE_NS = 100000000     # how long accepting rests when file descriptors or memory ran out
     DRAIN_GRACE_NS = 1000000000     # for the first byte of a connection accepted while draining
@@ -68,7 +69,7 @@ cdef void listener_remove(Worker* w, u32 listener, bint accept_rest) noexcept no
     if c == NULL:
         return
     if accept_rest:
-        listener_accept(w, c)
+        listener_accept(w, c, BACKLOG_MOST)
     conn_close(w, c, 0)
 
 
@@ -116,8 +117,8 @@ cdef void client_accepted(Worker* w, Conn* listener, i32 fd, const sockaddr* sa)
     meters_count(&w.meters, COUNT_ACCEPTED, 1)
     if w.down_count > w.snap.policy.max_connections:
         meters_count(&w.meters, COUNT_REFUSED, 1)
-        # Nothing was read yet and the answer fits any socket: what epoll would say is known.
-        c.flags |= CONN_WRITABLE | CONN_READABLE
+        # Nothing was read yet: what epoll would say is known.
+        c.flags |= CONN_READABLE
         if w.snap.listeners[c.listener].special:
             client_close(w, c, 1)
         else:
@@ -127,7 +128,7 @@ cdef void client_accepted(Worker* w, Conn* listener, i32 fd, const sockaddr* sa)
         return
     if w.snap.listeners[c.listener].special:
         # Looked at in this turn: what the client sent with its handshake spares the dialling.
-        c.flags |= CONN_WRITABLE | CONN_READABLE
+        c.flags |= CONN_READABLE
         conn_defer(w, c)
         if not w.snap.listeners[c.listener].proxy:
             c.state = DOWN_SNIFF
@@ -138,12 +139,12 @@ cdef void client_accepted(Worker* w, Conn* listener, i32 fd, const sockaddr* sa)
     conn_deadline(w, c, w.now_ns + (DRAIN_GRACE_NS if w.draining else w.snap.policy.header_timeout_ns))
 
 
-cdef void listener_accept(Worker* w, Conn* c) noexcept nogil:
+cdef void listener_accept(Worker* w, Conn* c, u32 most) noexcept nogil:
     cdef sockaddr_storage address
     cdef unsigned int n
     cdef long fd
     cdef u32 i
-    for i in range(<u32>ACCEPTS_PER_EVENT):
+    for i in range(most):
         n = sizeof(sockaddr_storage)
         fd = sys_accept(c.fd, <sockaddr*>&address, &n)
         if fd >= 0:

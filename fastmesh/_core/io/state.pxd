@@ -124,6 +124,7 @@ ctypedef struct Conn:
     u32 chain           # next stream in the session's bucket, by index
     u16 stream          # StreamFlag
     u8 sniffed          # SniffFlag
+    u8 watched          # epoll says when it may be written again
 
 cdef enum SessionFlag:
     SESSION_CLIENT = 1      # we are its client: the connection goes to an endpoint
@@ -434,6 +435,7 @@ ctypedef struct Worker:
     u32 relay_count
     u64* deferred           # owns; connections to look at again next turn
     u32 deferred_count
+    u32 ready               # events of this turn
     u64* flushes            # owns; HTTP/2 connections to write out at the end of this turn
     u32 flush_count
     u32 stream_count

@@ -52,6 +52,7 @@ cdef enum:
     SESSION_SHARE = 4           # one connection object in so many may speak HTTP/2
     TICK_NS = 1048576           # of the timer wheel: deadlines are met to about a millisecond
     CLOCK_EVERY = 15            # events between two clock reads inside a turn, less one: a mask
+    EVENTS_AN_ACCEPT = 8        # of one turn
     COMMAND_RING_BYTES = 65536
     EVENT_RING_BYTES = 16384
     MAILBOX = 0                 # epoll data of the mailbox: no live object has generation 0
@@ -214,7 +215,8 @@ cdef void worker_dispatch(Worker* w, Conn* c, bint gone) noexcept nogil:
     elif c.state == DOWN_LINGER:
         client_linger(w, c)
     elif c.kind == CONN_LISTENER:
-        listener_accept(w, c)
+        # Asking once more to hear that nobody waits costs a third of taking a connection: one a turn, more as turns get long.
+        listener_accept(w, c, 1 + w.ready // EVENTS_AN_ACCEPT)
     elif c.state == UP_CONNECTING and c.session:
         http2_connecting(w, c, 0)
     elif c.state == CONN_PAIR:
@@ -378,6 +380,7 @@ cdef void worker_turn(Worker* w, epoll_event* events, long n) noexcept nogil:
     meter_add(&w.meters.turns, 1)
     meter_set(&w.meters.turn_start_ns, <u64>start)
     worker_adopt(w)
+    w.ready = <u32>n
     worker_pooled(w, events, n)
     for i in range(n):
         if i & CLOCK_EVERY == CLOCK_EVERY:
