@@ -1,9 +1,14 @@
 """A connection relayed as it is: every byte, FIN as FIN, RST as RST, and nothing of ours in between."""
 
+import contextlib
 import itertools
+import pathlib
 import resource
 import select
 import socket
+import tempfile
+import threading
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastmesh._core import bridge
+from fastmesh._core.spec import LogTemplateSpec
 from tests.support import net
 from tests.support.client import Client, digest, pattern
 from tests.support.origin import Connection, Origin
@@ -53,38 +59,104 @@ def to_end(sock: socket.socket) -> tuple[bytes, str]:
     return bytes(got), "FIN"
 
 
-# What each side does, in its own order; together in every order there is.
-STEPS = ("client sends", "client ends", "server sends", "server ends")
+# What each side does, in its own order; together in every order there is, and each end by FIN or by RST.
 ORDERS = [
-    order for order in itertools.permutations(range(4))
-    if order.index(0) < order.index(1) and order.index(2) < order.index(3)
+    order for order in itertools.permutations(("client sends", "client ends", "server sends", "server ends"))
+    if all(order.index(f"{who} sends") < order.index(f"{who} ends") for who in ("client", "server"))
 ]  # fmt: skip
+STORIES = list(itertools.product(ORDERS, ("FIN", "RST"), ("FIN", "RST")))
 
 
-def test_a_thousand_connections_half_closed_in_every_order_lose_no_byte(listener: socket.socket) -> None:
+class Story:
+    """One connection, what becomes of it step by step, and what is to be said of it in the end."""
+
+    def __init__(self, pair: Pair, index: int) -> None:
+        self.pair = pair
+        self.order, *hows = STORIES[index % len(STORIES)]
+        self.hows = dict(zip(("client", "server"), hows, strict=True))
+        self.text = b"%d" % index
+        self.port = pair.client.getsockname()[1]
+        self.moved = {"client": 0, "server": 0}
+        self.over = ""  # who has reset it
+
+    def sides(self, who: str) -> tuple[socket.socket, socket.socket]:
+        """Its socket and the other's."""
+        pair = self.pair
+        return (pair.client, pair.server) if who == "client" else (pair.server, pair.client)
+
+    def act(self, step: int) -> None:
+        """A reset connection has no further steps."""
+        who, what = self.order[step].split()
+        own, _ = self.sides(who)
+        if self.over:
+            return
+        if what == "sends":
+            own.sendall(self.text)
+        elif self.hows[who] == "FIN":
+            own.shutdown(socket.SHUT_WR)
+        else:
+            net.reset(own)
+
+    def see(self, step: int) -> None:
+        """The other side has it before anything else happens."""
+        who, what = self.order[step].split()
+        _, other = self.sides(who)
+        if self.over:
+            return
+        if what == "sends":
+            assert other.recv(len(self.text), socket.MSG_WAITALL) == self.text
+            self.moved[who] += len(self.text)
+            return
+        assert to_end(other) == (b"", self.hows[who])
+        if self.hows[who] == "RST":
+            self.over = who
+
+    @property
+    def line(self) -> str:
+        """Of the access log: bytes each way, and why it ended."""
+        reason = {"": "-", "client": "client_closed", "server": "upstream_reset"}[self.over]
+        return f"{self.port} {self.moved['client']} {self.moved['server']} {reason}"
+
+
+@contextlib.contextmanager
+def logged(*names: str) -> Iterator[tuple[bridge.LogRing, pathlib.Path]]:
+    """A log of these fields, and the file that it is written to."""
+    fields = [part for name in names for part in ((bridge.LOG_FIELDS[name], b""), (0, b" "))][:-1]
+    ring = bridge.LogRing(1, 1 << 18, LogTemplateSpec(tuple(fields), 0))
+    with tempfile.NamedTemporaryFile() as file:
+        flusher = threading.Thread(target=ring.run, args=(file.fileno(),), daemon=True)
+        flusher.start()
+        yield ring, pathlib.Path(file.name)
+        ring.stop()
+        flusher.join(DEADLINE_S)
+
+
+def test_a_thousand_connections_ended_in_every_order_lose_no_byte(listener: socket.socket) -> None:
     count = 1000
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 5 * count:
         pytest.skip(f"this needs {5 * count} descriptors and the hard limit is {hard}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 5 * count), hard))
-    sizes = {"connections": 4096, "exchanges": 2048, "buffers": 2048}
-    with LiveWorker(Plan([net.text(listener)], listener=OPAQUE, sizes=sizes)) as worker:
-        pairs = [Pair(worker.address, listener) for _ in range(count)]
-        for step in range(4):
-            for index, pair in enumerate(pairs):
-                what = ORDERS[index % len(ORDERS)][step]
-                sock = pair.client if what < 2 else pair.server
-                if what in (0, 2):
-                    sock.sendall(b"%d of %d" % (index, what))
-                else:
-                    sock.shutdown(socket.SHUT_WR)
-        for index, pair in enumerate(pairs):
-            assert to_end(pair.server) == (b"%d of 0" % index, "FIN")
-            assert to_end(pair.client) == (b"%d of 2" % index, "FIN")
-            pair.close()
-        assert worker.counter("tcp_connections") == count
-        assert worker.counter("tcp_bytes_in") == sum(len(b"%d of 0" % index) for index in range(count))
-        assert worker.counter("tcp_bytes_out") == sum(len(b"%d of 2" % index) for index in range(count))
+    sizes = {"connections": 4096, "exchanges": 2048, "buffers": 2048, "log_ring_bytes": 1 << 18}
+    plan = Plan([net.text(listener)], policy={"access_log": 1}, listener=OPAQUE, sizes=sizes)
+    with logged("client_port", "request_bytes", "response_bytes", "fault") as (ring, file):
+        with LiveWorker(plan, log=ring) as worker:
+            stories = [Story(Pair(worker.address, listener), index) for index in range(count)]
+            for step in range(4):
+                for story in stories:
+                    story.act(step)
+                for story in stories:
+                    story.see(step)
+            for story in stories:
+                story.pair.close()
+            until(lambda: ring.lines() == count, "every line of the log")
+            assert worker.counter("tcp_connections") == count
+            assert worker.counter("tcp_bytes_in") == sum(story.moved["client"] for story in stories)
+            assert worker.counter("tcp_bytes_out") == sum(story.moved["server"] for story in stories)
+            reasons = Counter(story.over for story in stories)
+            worker.expect_faults(client_closed=reasons["client"], upstream_reset=reasons["server"])
+        until(lambda: file.read_bytes().count(b"\n") == count, "the log to be written")
+        assert sorted(file.read_text().splitlines()) == sorted(story.line for story in stories)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
