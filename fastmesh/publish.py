@@ -42,11 +42,12 @@ LISTENERS_MAX = 32  # the core's; a route's listener mask has one bit for each
 METER_OTHER = 0  # routes that found no meter id of their own are counted together
 OTHER = "(other)"
 ORIGINAL = "(original_dst)"  # route and backend of what goes on to where it was meant to go
+SNI_OTHER = "other"  # TLS that a route without server names took
 HOST_ANY, HOST_EXACT, HOST_SUFFIX = range(3)
 
 K = TypeVar("K", bound=Hashable)
 ListenerKey = tuple[str, int]  # address as configured, and which of several equal ones (port 0)
-MeterKey = tuple[str, str]  # route, backend
+MeterKey = tuple[str, str, str]  # route, backend, server name of relayed TLS (as configured, SNI_OTHER; "": none)
 SlotKey = tuple[str, str]  # backend, address
 
 
@@ -171,7 +172,7 @@ class Publication:
         self.version = 0
         # Names of the core's numbers; those of numbers out of use stay until another owner has them.
         self.listener_names: dict[int, str] = {}
-        self.meter_names: dict[int, MeterKey] = {METER_OTHER: (OTHER, OTHER)}
+        self.meter_names: dict[int, MeterKey] = {METER_OTHER: (OTHER, OTHER, "")}
         self.slot_owners: dict[int, SlotOwner] = {}
 
     def plan(
@@ -230,9 +231,11 @@ class Publication:
 
     def _plan_meters(self, config: Config, version: int) -> StableIds[MeterKey]:
         """Counting must never stop a configuration: routes beyond the capacity share METER_OTHER."""
-        keys = [(route.name, route.backend) for route in config.routes]
+        keys = [(route.name, route.backend, "") for route in config.routes]
         if config.intercepts:
-            keys = [(ORIGINAL, ORIGINAL), *keys, *((ORIGINAL, backend.name) for backend in config.backends)]
+            own = ((ORIGINAL, backend.name, "") for backend in config.backends)
+            keys = [(ORIGINAL, ORIGINAL, ""), *keys, *own]
+        keys += [(route.name, route.backend, sni) for route in _tcp_routes(config) for sni in route.sni or (SNI_OTHER,)]
         return self._meters.plan(keys[: self._meter_blocks - 1], version, version)
 
 
@@ -246,12 +249,15 @@ def _spec(
 ) -> SnapshotSpec:
     backend_index = {backend.name: index for index, backend in enumerate(config.backends)}
 
-    def made(route: Route, host: str, alpn: str = "") -> RouteSpec:
+    def made(route: Route, host: str, alpn: str = "", tcp: bool = False) -> RouteSpec:
         mask = sum(1 << index for index, listener in listeners.items() if listener.name in route.listeners)
         if config.intercepts and not route.listeners:
             mask = _admitting(route, listeners)
-        meter = meters.get((route.name, route.backend), METER_OTHER)
-        return _route(route, host, alpn, backend_index[route.backend], mask, meter)
+        meter = meters.get((route.name, route.backend, ""), METER_OTHER)
+        spec = _route(route, host, alpn, backend_index[route.backend], mask, meter)
+        if not tcp:
+            return spec
+        return spec._replace(tls_meter=meters.get((route.name, route.backend, host or SNI_OTHER), meter))
 
     routes = tuple(
         made(route, host)
@@ -259,7 +265,7 @@ def _spec(
         for host in route.hosts or ("",)
     )  # fmt: skip
     tcp_routes = tuple(
-        made(route, name, protocol)
+        made(route, name, protocol, tcp=True)
         for route in _tcp_routes(config) if _is_reached(config, route, listeners)
         for name in route.sni or ("",) for protocol in route.alpn or ("",)
     )  # fmt: skip
@@ -295,7 +301,9 @@ def _with_originals(
     # There is one place to connect to: to try it again at once would only keep the client waiting.
     exchanges = [config.exchange] * len(config.backends) + [replace(config.exchange, retry_connect=0)]
     routes = tuple(
-        _route(Route(ORIGINAL, name, exchange=exchange), "", "", index, 0, meters.get((ORIGINAL, name), METER_OTHER))
+        _route(
+            Route(ORIGINAL, name, exchange=exchange), "", "", index, 0, meters.get((ORIGINAL, name, ""), METER_OTHER)
+        )
         for index, (name, exchange) in enumerate(zip(names, exchanges, strict=True))
     )
     backends: dict[str, int] = {}

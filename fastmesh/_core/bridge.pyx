@@ -204,6 +204,7 @@ cdef int fill_route(Snapshot* s, u32 index, spec, u32* header) except -1:
     r.listener_mask = spec.listener_mask
     r.backend = spec.backend
     r.meter = spec.meter
+    r.tls_meter = spec.tls_meter if spec.tls_meter >= 0 else spec.meter
     r.request_timeout_ns = spec.request_timeout_ns
     r.per_try_timeout_ns = spec.per_try_timeout_ns
     r.retry_connect = spec.retry_connect

@@ -26,6 +26,7 @@ class RouteSpec(NamedTuple):
     per_try_timeout_ns: int
     retry_connect: int
     name: bytes = b""  # for the access log
+    tls_meter: int = -1  # instead of `meter`, of relayed TLS; -1: the same
     retry_grpc: int = 0  # bit per grpc-status 0 to 16 that, answered trailers-only, sends the request elsewhere
 
 

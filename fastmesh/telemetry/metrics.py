@@ -43,7 +43,7 @@ class Labels(NamedTuple):
     """What the core's numbers are called."""
 
     listeners: Mapping[int, str]  # by index
-    meters: Mapping[int, tuple[str, str]]  # route and backend by meter id
+    meters: Mapping[int, tuple[str, str, str]]  # route, backend and server name ("": none) by meter id
     slots: Mapping[int, Owner]
 
 
@@ -214,8 +214,9 @@ class Collector:
 
 
 def _route_labels(labels: Labels, listener: int, meter: int) -> str:
-    route, backend = labels.meters.get(meter, ("", ""))
-    return label_text({"listener": labels.listeners.get(listener, ""), "route": route, "backend": backend})
+    route, backend, sni = labels.meters.get(meter, ("", "", ""))
+    named = {"listener": labels.listeners.get(listener, ""), "route": route, "backend": backend}
+    return label_text(named | ({"sni": sni} if sni else {}))
 
 
 class Renderer:

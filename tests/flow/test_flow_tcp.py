@@ -112,6 +112,37 @@ def test_metrics_are_by_route(proxy: Fastmesh) -> None:
     ) == 1  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("server_name", "route", "sni"),
+    [
+        ("a.example", "exact", "a.example"),
+        ("made.up.example", "suffix", "*.example"),
+        ("elsewhere.test", "rest", "other"),
+        (None, "rest", "other"),
+        ("", "rest", ""),  # no TLS
+    ],
+)
+def test_metrics_of_tls_are_by_the_name_that_is_configured(
+    proxy: Fastmesh, server_name: str | None, route: str, sni: str
+) -> None:
+    data = b"*1\r\n$4\r\nPING\r\n" if server_name == "" else of_python(server_name)
+    before = proxy.metrics()
+    with Client(proxy.address) as client:
+        client.send(data)
+        client.read_until(b".")
+
+    def grown(name: str, **labels: str) -> float:
+        return proxy.metrics().sum(name, **labels) - before.sum(name, **labels)
+
+    labels = {"route": route, "listener": "default"} | ({"sni": sni} if sni else {})
+    # Bytes are counted when the kernel has taken them, which the client may be quicker than.
+    until(lambda: grown("fastmesh_tcp_sent_bytes_total", **labels) == len(route) + 1, "the answer to be counted")
+    assert grown("fastmesh_tcp_connections_total", **labels) == 1
+    assert grown("fastmesh_tcp_received_bytes_total", **labels) == len(data)
+    if not sni:
+        assert not any(grown("fastmesh_tcp_connections_total", sni=name) for name in ("other", "*.example"))
+
+
 def test_one_variable_more_relays_what_speaks_first() -> None:
     def greet(connection: Connection) -> None:
         connection.send(b"220 ready\r\n")

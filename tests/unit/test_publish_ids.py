@@ -188,7 +188,7 @@ def test_routes_beyond_the_meters_share_one(bridge: ModuleType) -> None:
     publication = Publication(made)
     spec = publish(publication, made, {"b": {}})
     assert [route.meter for route in spec.routes] == [1, 2, METER_OTHER, METER_OTHER, METER_OTHER]
-    assert publication.meter_names[METER_OTHER] == (OTHER, OTHER)
+    assert publication.meter_names[METER_OTHER] == (OTHER, OTHER, "")
 
 
 def test_a_meter_taken_over_is_reported_as_renamed(bridge: ModuleType) -> None:
@@ -198,7 +198,7 @@ def test_a_meter_taken_over_is_reported_as_renamed(bridge: ModuleType) -> None:
         plan = publication.plan(made, {"b": {}})
         publication.commit(plan)
     assert plan.meters.renamed == [1]
-    assert publication.meter_names[1] == ("c", "b")
+    assert publication.meter_names[1] == ("c", "b", "")
 
 
 def test_listeners_are_known_by_address(bridge: ModuleType) -> None:

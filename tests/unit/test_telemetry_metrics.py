@@ -24,7 +24,7 @@ from tests.unit import fake_bridge
 from tests.unit.fake_bridge import HISTOGRAM_BOUNDS_NS, Block, EndpointMeter
 
 CORE = CoreNames(fake_bridge.COUNTERS, fake_bridge.GAUGES, fake_bridge.FAULTS, HISTOGRAM_BOUNDS_NS)
-LABELS = Labels({0: "web", 1: "api"}, {1: ("r", "b"), 2: ("q", "c")}, {0: Owner(1, "b", "10.0.0.1:1")})
+LABELS = Labels({0: "web", 1: "api"}, {1: ("r", "b", ""), 2: ("q", "c", "*.x")}, {0: Owner(1, "b", "10.0.0.1:1")})
 
 
 class Meters:
@@ -154,7 +154,7 @@ def test_a_reused_meter_id_starts_at_zero_for_its_new_owner() -> None:
     block.grpc[5] = 3
     meters = collector(Meters(block))
     meters.rename([], [1])
-    renamed = LABELS._replace(meters={1: ("new", "b")})
+    renamed = LABELS._replace(meters={1: ("new", "b", "")})
     assert scrape(meters, renamed).sum("fastmesh_requests_total") == 0
     block.requests, block.codes, block.grpc = 13, {200: 12, 404: 1}, [0] * 5 + [4] + [0] * 12
     metrics = scrape(meters, renamed)

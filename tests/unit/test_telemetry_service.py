@@ -31,7 +31,7 @@ class Rig:
         publisher: Any = fake_bridge.Publisher(1)
         self.worker = Worker(spec, publisher)
         workers: Any = [self.worker]
-        labels = Labels({0: "web"}, {i: (f"r{i}", "b") for i in range(300)}, {0: Owner(1, "b", "10.0.0.1:1")})
+        labels = Labels({0: "web"}, {i: (f"r{i}", "b", "") for i in range(300)}, {0: Owner(1, "b", "10.0.0.1:1")})
         self.telemetry.attach(workers, lambda: labels)
 
     def lines(self) -> list[str]:

@@ -1,4 +1,4 @@
-from fastmesh._core.base.meter cimport COUNT_SLAB_FULL, METER_NONE, meters_count
+from fastmesh._core.base.meter cimport COUNT_SLAB_FULL, METER_NONE, Block, meters_count
 from fastmesh._core.base.slab cimport slab_handle, slab_index, slab_take
 from fastmesh._core.base.status cimport AGAIN, IO, OK
 from fastmesh._core.base.wheel cimport wheel_cancel
@@ -17,6 +17,13 @@ from fastmesh._core.io.state cimport (
 )
 from fastmesh._core.io.tcp cimport tcp_route
 from fastmesh._core.io.upstream cimport upstream_close, upstream_connected, upstream_give
+from fastmesh._core.routing.snapshot cimport Route
+
+
+# TLS is counted by the server name of its route, which is bounded, not by the one a client makes up.
+cdef Block* relay_block(Worker* w, const Exchange* x, const Conn* down) noexcept nogil:
+    cdef const Route* route = &w.snap.routes[x.route]
+    return block_of(w, down.listener, route.tls_meter if x.flags & EX_TLS else route.meter)
 
 
 cdef void relay_begin(Worker* w, Conn* down, u32 flags) noexcept nogil:
@@ -37,7 +44,7 @@ cdef void relay_begin(Worker* w, Conn* down, u32 flags) noexcept nogil:
     if not tcp_route(w, x, down):
         exchange_fail(w, x, FAULT_NO_ROUTE)
         return
-    x.block = block_of(w, down.listener, w.snap.routes[x.route].meter)
+    x.block = relay_block(w, x, down)
     request_connect(w, x, down)
 
 
@@ -68,7 +75,7 @@ cdef bint relay_suits(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     if not tcp_route(w, x, down) or x.backend != backend:
         return 0
     x.endpoint = endpoint
-    x.block = block_of(w, down.listener, w.snap.routes[x.route].meter)
+    x.block = relay_block(w, x, down)
     return 1
 
 

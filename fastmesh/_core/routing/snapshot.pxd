@@ -85,6 +85,7 @@ ctypedef struct Route:
     u32 listener_mask       # bit i = listener with index i; 0 = every listener
     u32 backend             # index
     u32 meter               # Python's id of the (route, backend) label pair
+    u32 tls_meter           # of a TCP route: instead of it for TLS, by server name
     i64 request_timeout_ns  # whole exchange; 0 = none
     i64 per_try_timeout_ns  # request sent to response head; 0 = none
     u8 retry_connect        # further endpoints tried when one cannot be connected to
