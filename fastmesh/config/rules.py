@@ -105,7 +105,11 @@ def _listeners(config: Config, reader: Reader, places: Places) -> Iterator[Probl
         if _overlap(first, address):
             rule = f"must not overlap {first.text} of {first_place.key}"
             yield _problem(place, address.text, rule)
+    names = [listener.name for listener in config.listeners]
     for index, listener in enumerate(config.listeners):
+        if f"listeners[{index}]" not in places and listener.name in names[:index]:
+            place = _listener_place(config, reader, places, index)
+            yield _problem(place, listener.name, "must not stand beside another listener of that name")
         if listener.role != "off" and listener.address.kind == "unix":
             place = _listener_place(config, reader, places, index)
             yield _problem(place, listener.address.text, "must be an IP address and port: nothing else is redirected")

@@ -18,7 +18,7 @@ from tests.support.wait import until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 USER, APP = "2102", 1000
-HTTP1, HTTP2, SPOKEN = 8000, 8001, 8002  # ports of the server; who answers on the last speaks first
+HTTP1, HTTP2, SPOKEN, REDIS = 8000, 8001, 8002, 6379  # ports of the server; on the last two it speaks first
 CLIENT = {"ipv4": "192.0.2.1", "ipv6": "2001:db8::1"}
 SERVER = {"ipv4": "192.0.2.2", "ipv6": "2001:db8::2"}
 ELSEWHERE = "192.0.2.3"  # the server's too
@@ -62,7 +62,7 @@ def curl(space: Namespace, *words: str) -> str:
 def transparent(space: Namespace, folder: pathlib.Path, mode: str = "on", **settings: object) -> Fastmesh:
     return Fastmesh(
         listen=None, admin=f"unix:{folder}/{space.name}", transparent=mode, user=USER, upstream_idle_timeout="300ms",
-        before=("ip", "netns", "exec", space.name, *for_everyone()), **settings,
+        detect_timeout="200ms", before=("ip", "netns", "exec", space.name, *for_everyone()), **settings,
     )  # fmt: skip
 
 
@@ -95,6 +95,7 @@ def cabled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Namespace
         peer = server.peer(APP)
         for host in ("0.0.0.0", "::"):
             peer.listen(host, SPOKEN)
+            peer.listen(host, REDIS)
         try:
             for port in (HTTP1, HTTP2):
                 until(lambda port=port: f":{port}" in server.run("ss", "-Hltn"), f"the server of port {port}")  # type: ignore[misc]
@@ -105,13 +106,17 @@ def cabled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Namespace
                 process.wait()
 
 
-@pytest.fixture(scope="module", params=["nft", "iptables"])
+@pytest.fixture(
+    scope="module", params=[("nft", "redirect"), ("iptables", "redirect"), ("nft", "tproxy")],
+    ids=lambda param: "-".join(param),
+)  # fmt: skip
 def machines(
     cabled: tuple[Namespace, Namespace], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Machines]:
     client, server = cabled
     folder = tmp_path_factory.mktemp("admin")
     shop = f"""
+destination_protocols = "{ELSEWHERE}:{SPOKEN}=http"
 [[backends]]
 name = "shop"
 endpoints = ["{SERVER["ipv4"]}:{HTTP1}"]
@@ -120,9 +125,10 @@ name = "shop"
 backend = "shop"
 hosts = ["shop.example"]
 """
-    with transparent(client, folder, config=shop) as outbound, transparent(server, folder) as inbound:
-        for space in (client, server):
-            redirect(space, "apply", "--backend", request.param)
+    backend, mode = request.param
+    with transparent(client, folder, config=shop) as outbound, transparent(server, folder, mode) as inbound:
+        redirect(client, "apply", "--backend", backend)
+        redirect(server, "apply", "--backend", backend, "--inbound-mode", mode)
         yield Machines(client, server, client.peer(APP), outbound, inbound)
         for space in (client, server):
             redirect(space, "remove")
@@ -159,6 +165,23 @@ def test_a_server_that_speaks_first_is_heard_through_both(machines: Machines, fa
     for count in (outbound, inbound):
         assert count("fastmesh_tcp_connections_total", route=ORIGINAL, backend=ORIGINAL) == 1
         assert count("fastmesh_detected_server_first_total") == 1
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_goes_to_an_opaque_port_is_not_looked_at(machines: Machines, family: str) -> None:
+    outbound, inbound = Count(machines.outbound), Count(machines.inbound)
+    number, greeting = machines.app.dial(SERVER[family], REDIS)
+    assert greeting["local"] == [SERVER[family], REDIS]
+    assert machines.app.echo(number, "GET / HTTP/1.1") == "GET / HTTP/1.1"
+    machines.app.ask("close", number)
+    for count in (outbound, inbound):
+        assert count("fastmesh_tcp_connections_total", backend=ORIGINAL) == 1
+        assert count("fastmesh_early_dials_total") == count("fastmesh_detected_server_first_total") == 0
+
+
+def test_what_a_destination_speaks_can_be_said(machines: Machines) -> None:
+    answer = curl(machines.client, "-i", url("ipv4", SPOKEN, ELSEWHERE))
+    assert answer.startswith("HTTP/1.1 502")  # what the server said first is no answer
 
 
 @pytest.mark.parametrize(("family", "port"), [("ipv4", HTTP1), ("ipv4", SPOKEN), ("ipv6", HTTP1)])
@@ -214,3 +237,15 @@ def test_a_connection_to_anothers_inbound_port_is_refused_there(machines: Machin
     with pytest.raises(OSError, match=r"reset|ended"):
         machines.app.dial(SERVER[family], 4143)
     assert inbound("fastmesh_proxy_errors_total", cause="loop") >= 1
+
+
+def test_what_fastmesh_itself_opens_goes_round_once(tmp_path: pathlib.Path) -> None:
+    with Namespace() as client, Namespace() as server:
+        client.join(server, (f"{CLIENT['ipv4']}/24",), (f"{SERVER['ipv4']}/24",))
+        with transparent(client, tmp_path) as outbound:
+            redirect(client, "apply", user="9999")  # not whom fastmesh runs as
+            count = Count(outbound)
+            answer = curl(client, "-i", url("ipv4", HTTP1))
+            assert answer.startswith("HTTP/1.1 502")
+            assert count("fastmesh_proxy_errors_total", cause="loop") == count("fastmesh_worker_connects_total") >= 1
+            assert count("fastmesh_connections_accepted_total") <= 3

@@ -268,3 +268,27 @@ def test_a_header_of_one_client_is_not_sent_on_shared_connections(tmp_path: Path
     shared = A | {"protocol": "http2"}
     assert in_file(tmp_path, send_proxy_protocol="v1", backends=[shared]) == [("send_proxy_protocol", '"v1"', rule)]
     assert in_file(tmp_path, send_proxy_protocol="v1", backends=[A]) == []
+
+
+def test_redirected_connections_come_to_no_unix_socket(tmp_path: Path) -> None:
+    listener = {"name": "in", "address": "unix:/run/in", "transparent": "inbound"}
+    assert in_file(tmp_path, UPSTREAM, listeners=[listener]) == [
+        ("listeners[0].address", '"unix:/run/in"', "must be an IP address and port: nothing else is redirected")
+    ]
+
+
+def test_listeners_of_interception_stand_beside_others_of_other_names_and_ports(tmp_path: Path) -> None:
+    on = {"FASTMESH_TRANSPARENT": "on"}
+    other = {"name": "web", "address": "127.0.0.1:80"}
+    assert in_file(tmp_path, UPSTREAM | on, listeners=[other]) == []
+    (name,) = in_file(tmp_path, UPSTREAM | on, listeners=[other | {"name": "outbound"}])
+    assert name == ("FASTMESH_TRANSPARENT", '"outbound"', "must not stand beside another listener of that name")
+    (port,) = in_file(tmp_path, UPSTREAM | on, listeners=[other | {"address": "127.0.0.1:4140"}])
+    assert port[2] == "must not overlap 127.0.0.1:4140 of listeners[0].address"
+
+
+def test_interception_needs_neither_backend_nor_route(tmp_path: Path) -> None:
+    on = {"FASTMESH_TRANSPARENT": "on"}
+    assert in_file(tmp_path, on) == []
+    assert in_file(tmp_path, on, backends=[A, B]) == []
+    assert in_file(tmp_path, backends=[A, B]) != []

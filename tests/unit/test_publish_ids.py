@@ -1,7 +1,7 @@
 """Stable numbers: laws of StableIds under random histories, and what a Publication makes of configurations."""
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import ModuleType
 from typing import Any
 
@@ -16,8 +16,11 @@ from fastmesh.config.model import (
     Endpoint,
     Exchange,
     HeaderMatch,
+    Interception,
     Listener,
     Policy,
+    Ports,
+    ProtocolRule,
     Reception,
     Route,
     Upstream,
@@ -28,6 +31,7 @@ from fastmesh.publish import (
     HOST_EXACT,
     HOST_SUFFIX,
     METER_OTHER,
+    ORIGINAL,
     OTHER,
     Exhausted,
     Publication,
@@ -268,3 +272,84 @@ def test_routes_of_relayed_connections_are_apart(bridge: ModuleType) -> None:
 def test_where_all_is_http_nothing_is_relayed(bridge: ModuleType) -> None:
     spec = publish(Publication(config()), config(routes=(Route("all", "b"),)), {"b": {}})
     assert spec.tcp_routes == ()
+
+
+OFF, INBOUND, OUTBOUND = 1, 2, 4  # bits of the listeners below
+
+
+def intercepting(**changes: Any) -> Config:
+    listeners = (
+        listener("web", 80),
+        replace(listener("in", 4143), role="inbound"),
+        replace(listener("out", 4140), role="outbound"),
+    )
+    return config(listeners=listeners, workers=Workers(endpoint_slots=8, meter_blocks=16), **changes)
+
+
+@pytest.mark.parametrize(
+    ("route", "mask"),
+    [
+        (Route("r", "b"), OFF),
+        (Route("r", "b", path_kind="prefix", path="/api"), OFF),
+        (Route("r", "b", hosts=("a.example",)), OFF | OUTBOUND),
+        (Route("r", "b", hosts=("a.example",), listeners=("web",)), OFF),
+        (Route("r", "b", listeners=("in", "out")), INBOUND | OUTBOUND),
+        (Route("r", "b", tcp=True), OFF),
+        (Route("r", "b", sni=("a.example",)), OFF | OUTBOUND),
+    ],
+)
+def test_a_route_without_a_name_takes_nothing_that_was_intercepted(bridge: ModuleType, route: Route, mask: int) -> None:
+    detect = Reception("detect")
+    made = intercepting(routes=(route,))
+    made = replace(made, listeners=tuple(replace(each, reception=detect) for each in made.listeners))
+    spec = publish(Publication(config()), made, {"b": {}})
+    found = spec.tcp_routes if route.is_tcp else spec.routes
+    assert [each.listener_mask for each in found] == [mask]
+    assert [each.role for each in spec.listeners] == [0, 1, 2]
+
+
+def test_a_route_that_nothing_can_take_is_left_out(bridge: ModuleType) -> None:
+    made = intercepting(routes=(Route("r", "b"),))
+    spec = publish(Publication(config()), replace(made, listeners=made.listeners[1:]), {"b": {}})
+    assert spec.routes == ()
+
+
+def test_what_was_meant_for_an_endpoint_has_its_backend_and_all_else_one_of_its_own(bridge: ModuleType) -> None:
+    made = intercepting(
+        backends=(backend("b"), backend("c")), upstream=Upstream(protocol="http2", send_proxy_protocol="v1"),
+        routes=(), exchange=Exchange(retry_connect=3),
+    )  # fmt: skip
+    publication = Publication(made)
+    targets = {"b": {"10.0.0.1:80": 1, "unix:/run/b": 1}, "c": {"10.0.0.1:80": 1, "[fd00::1]:80": 1}}
+    plan = publication.plan(made, {"b": {}, "c": {}}, targets)
+    original = plan.spec.original
+    assert original is not None
+    assert original.targets == (("10.0.0.1:80", 0), ("[fd00::1]:80", 1))
+    assert [each.name for each in plan.spec.backends] == [b"b", b"c", ORIGINAL.encode()]
+    last = plan.spec.backends[-1]
+    assert (last.endpoints, last.protocol, last.send_proxy_protocol) == ((), 0, 0)
+    assert [(each.backend, each.retry_connect) for each in original.routes] == [(0, 3), (1, 3), (2, 0)]
+    names = {plan.meter_names[each.meter] for each in original.routes}
+    assert names == {(ORIGINAL, "b"), (ORIGINAL, "c"), (ORIGINAL, ORIGINAL)}
+
+
+def test_what_destinations_speak_comes_before_opaque_ports(bridge: ModuleType) -> None:
+    rules = (ProtocolRule("10.0.0.0", 8, Ports(1, 65535), "tls"), ProtocolRule("", 0, Ports(25, 25), "detect"))
+    interception = Interception(rules, (Ports(25, 25), Ports(4000, 4010)))
+    made = intercepting(interception=interception)
+    original = publish(Publication(made), made, {"b": {}}).original
+    assert [tuple(rule) for rule in original.rules] == [
+        ("10.0.0.0", 8, 1, 65535, 3), ("", 0, 25, 25, 1), ("", 0, 25, 25, 2), ("", 0, 4000, 4010, 2),
+    ]  # fmt: skip
+
+
+def test_nothing_is_said_of_originals_where_nothing_is_intercepted(bridge: ModuleType) -> None:
+    spec = publish(Publication(config()), config(), {"b": {}})
+    assert spec.original is None
+    assert len(spec.backends) == 1
+
+
+def test_a_listener_of_another_kind_of_socket_is_another(bridge: ModuleType) -> None:
+    one = replace(listener("in", 4143), role="inbound")
+    assert listener_keys([one]).keys() != listener_keys([replace(one, role="tproxy")]).keys()
+    assert listener_keys([one]).keys() == listener_keys([replace(one, role="off")]).keys()

@@ -2,7 +2,7 @@ from libc.string cimport memcmp
 
 from fastmesh._core.base.meter cimport METER_NONE
 from fastmesh._core.base.slab cimport slab_live
-from fastmesh._core.base.types cimport u8, u16
+from fastmesh._core.base.types cimport u16
 from fastmesh._core.ffi.atomic cimport meter_add
 from fastmesh._core.ffi.linux cimport AF_INET, sockaddr, sockaddr_storage, sys_getsockname, sys_original_dst
 from fastmesh._core.io.client cimport client_close
@@ -12,7 +12,7 @@ from fastmesh._core.io.originals cimport (
     original_slot, originals_add, originals_dialled_by_us, originals_find, originals_hold, originals_idle, originals_key,
     originals_replace,
 )
-from fastmesh._core.io.state cimport EVENT_LOOP, LISTENERS_MAX, Event, Original
+from fastmesh._core.io.state cimport EVENT_LOOP, LISTENERS_MAX, Event
 from fastmesh._core.io.upstream cimport upstream_close, upstream_report
 from fastmesh._core.routing.original cimport address_key
 from fastmesh._core.routing.snapshot cimport ADDRESS_KEY_BYTES, ROLE_OUTBOUND, ROLE_TPROXY
@@ -91,8 +91,7 @@ cdef void refuse_loop(Worker* w, Conn* c, const u8* key) noexcept nogil:
     refuse(w, c, FAULT_LOOP)
 
 
-# Its place in the table; the one unused for longest makes room, and its pooled connections are closed. NULL: all are in use.
-cdef Original* place_of(Worker* w, const u8* key) noexcept nogil:
+cdef Original* original_place(Worker* w, const u8* key) noexcept nogil:
     cdef Original* o = originals_find(w, key)
     cdef Conn* pooled
     if o == NULL:
@@ -121,7 +120,7 @@ cdef bint original_accept(Worker* w, Conn* c) noexcept nogil:
     if is_loop(w, c, role, key):
         refuse_loop(w, c, key)
         return 0
-    o = place_of(w, key)
+    o = original_place(w, key)
     if o == NULL:
         refuse(w, c, FAULT_OVERLOAD)
         return 0
