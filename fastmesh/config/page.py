@@ -81,6 +81,10 @@ for HTTP alone relays connections: each goes to the backend of the route that ta
 request (the route `default`) takes every connection that no other route does, so one variable more relays a database:
 `FASTMESH_UPSTREAM=127.0.0.1:3306 FASTMESH_LISTENER_PROTOCOL=detect fastmesh run`.
 
+A listener that is `transparent` takes connections that the kernel redirects, and sends them on to where they were
+meant to go (docs/redirect.md). Its protocol is `detect` where it says none and that of others is `http`.
+`FASTMESH_TRANSPARENT` adds such listeners to those that are asked for.
+
 `listen` is the short form of this list, and one file has one of the two. The first address of `listen` is the listener
 `default`, the second `default-2`, and so on. `FASTMESH_LISTEN` replaces the file's listeners.
 
