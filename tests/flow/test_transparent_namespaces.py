@@ -19,6 +19,19 @@ from tests.support.wait import until
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 USER, APP = "2102", 1000
 HTTP1, HTTP2, SPOKEN, REDIS = 8000, 8001, 8002, 6379  # ports of the server; on the last two it speaks first
+HEARD = 8003
+# Answers with the PROXY protocol header that each connection begins with.
+HEARER = f"""
+import socket
+server = socket.create_server(("", {HEARD}))
+while True:
+    with server.accept()[0] as sock:
+        data = b""
+        while b"\\r\\n\\r\\n" not in data and (more := sock.recv(65536)):
+            data += more
+        line = data.partition(b"\\r\\n")[0]
+        sock.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (len(line), line))
+"""
 CLIENT = {"ipv4": "192.0.2.1", "ipv6": "2001:db8::1"}
 SERVER = {"ipv4": "192.0.2.2", "ipv6": "2001:db8::2"}
 ELSEWHERE = "192.0.2.3"  # the server's too
@@ -79,6 +92,7 @@ def cabled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Namespace
     commands = (
         (sys.executable, "-m", "http.server", str(HTTP1), "--bind", "::"),
         ("nghttpd", "--no-tls", f"--htdocs={folder}", str(HTTP2)),
+        (sys.executable, "-c", HEARER),
     )
     with Namespace() as client, Namespace() as server:
         client.join(
@@ -97,7 +111,7 @@ def cabled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Namespace
             peer.listen(host, SPOKEN)
             peer.listen(host, REDIS)
         try:
-            for port in (HTTP1, HTTP2):
+            for port in (HTTP1, HTTP2, HEARD):
                 until(lambda port=port: f":{port}" in server.run("ss", "-Hltn"), f"the server of port {port}")  # type: ignore[misc]
             yield client, server
         finally:
@@ -124,6 +138,14 @@ endpoints = ["{SERVER["ipv4"]}:{HTTP1}"]
 name = "shop"
 backend = "shop"
 hosts = ["shop.example"]
+[[backends]]
+name = "hears"
+endpoints = ["{SERVER["ipv4"]}:{HEARD}"]
+send_proxy_protocol = "v1"
+[[routes]]
+name = "hears"
+backend = "hears"
+hosts = ["hears.example"]
 """
     backend, mode = request.param
     with transparent(client, folder, config=shop) as outbound, transparent(server, folder, mode) as inbound:
@@ -153,6 +175,11 @@ def test_http2_passes_both_and_stays_http2(machines: Machines, family: str) -> N
     assert outbound("fastmesh_http2_upstream_sessions_total") == inbound("fastmesh_http2_upstream_sessions_total") == 1
     assert outbound("fastmesh_requests_total", backend=ORIGINAL) == 1
     assert inbound("fastmesh_requests_total", backend=ORIGINAL) == 1
+
+
+def test_a_proxy_protocol_header_names_where_the_client_was_going(machines: Machines) -> None:
+    line = curl(machines.client, "-H", "Host: hears.example", url("", HTTP1, ELSEWHERE)).split(" ")
+    assert line[:4] + line[5:] == ["PROXY", "TCP4", CLIENT["ipv4"], ELSEWHERE, str(HTTP1)]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -8,14 +8,15 @@ from fastmesh._core.base.types cimport i64
 from fastmesh._core.base.wheel cimport wheel_cancel
 from fastmesh._core.ffi.atomic cimport meter_add
 from fastmesh._core.ffi.linux cimport (
-    AF_INET, AF_INET6, ntohs, sockaddr_in, sockaddr_in6, sockaddr_storage, sys_getsockname,
+    AF_INET, AF_INET6, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, sys_getsockname,
 )
 from fastmesh._core.io.client cimport client_close
 from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_get, conn_recv, conn_room, conn_send_head
 from fastmesh._core.io.fault cimport FAULT_HEADER_TIMEOUT, FAULT_OVERLOAD, FAULT_PROXY_HEADER
 from fastmesh._core.io.meters cimport block_of
+from fastmesh._core.io.originals cimport original_of
 from fastmesh._core.io.state cimport (
-    CONN_READABLE, DOWN_IDLE, DOWN_SNIFF, EX_PROXY_V1, EX_PROXY_V2, STREAM_ANNOUNCED, Announced,
+    CONN_READABLE, DOWN_IDLE, DOWN_SNIFF, EX_PROXY_V1, EX_PROXY_V2, STREAM_ANNOUNCED, Announced, Original,
 )
 from fastmesh._core.routing.snapshot cimport LISTENER_HTTP, PROXY_OFF, PROXY_V2
 from fastmesh._core.wire.proxy_protocol cimport (
@@ -61,7 +62,7 @@ cdef void proxy_accepted(Worker* w, Conn* c, const ProxyHeader* header) noexcept
     buf_consume(&c.inb, header.bytes)
     if buf_len(&c.inb) == 0:
         buf_give(&w.pools, &c.inb)
-    if w.snap.listeners[c.listener].protocol == LISTENER_HTTP:
+    if w.snap.listeners[c.listener].protocol == LISTENER_HTTP and original_of(w, c) == NULL:
         c.state = DOWN_IDLE
         conn_deadline(w, c, w.now_ns + w.snap.policy.header_timeout_ns)
     else:
@@ -118,20 +119,32 @@ cdef bint proxy_wanted(Worker* w, Exchange* x, u32 backend) noexcept nogil:
     return version != PROXY_OFF
 
 
-# The address of ours that the client came to.
-cdef void own_address(ProxyHeader* header, u8* family, int fd) noexcept nogil:
+# Its family; PROXY_NONE: it is no IP address.
+cdef u8 put_destination(ProxyHeader* header, const sockaddr* sa) noexcept nogil:
+    cdef const sockaddr_in* v4 = <const sockaddr_in*>sa
+    cdef const sockaddr_in6* v6 = <const sockaddr_in6*>sa
+    if sa.sa_family == AF_INET:
+        header.destination_port = ntohs(v4.sin_port)
+        return keep_address(header.destination, PROXY_INET, <const u8*>&v4.sin_addr)
+    if sa.sa_family != AF_INET6:
+        return PROXY_NONE
+    header.destination_port = ntohs(v6.sin6_port)
+    return keep_address(header.destination, PROXY_INET6, <const u8*>&v6.sin6_addr)
+
+
+# Where the client was going: as announced, as it was before it was redirected to us, or to the address of ours it came to.
+cdef u8 find_destination(Worker* w, ProxyHeader* header, const Conn* client) noexcept nogil:
+    cdef const Announced* announced = &w.announced[slab_index(&w.conns, client)]
+    cdef const Original* original = original_of(w, client)
     cdef sockaddr_storage own
     cdef unsigned int n = sizeof(sockaddr_storage)
-    cdef const sockaddr_in* v4 = <const sockaddr_in*>&own
-    cdef const sockaddr_in6* v6 = <const sockaddr_in6*>&own
-    if sys_getsockname(fd, &own, &n) != 0:
-        return
-    if own.ss_family == AF_INET:
-        family[0] = keep_address(header.destination, PROXY_INET, <const u8*>&v4.sin_addr)
-        header.destination_port = ntohs(v4.sin_port)
-    elif own.ss_family == AF_INET6:
-        family[0] = keep_address(header.destination, PROXY_INET6, <const u8*>&v6.sin6_addr)
-        header.destination_port = ntohs(v6.sin6_port)
+    if announced.generation == client.generation:
+        header.destination_port = announced.port
+        memcpy(header.destination, announced.address, sizeof(announced.address))
+        return announced.family
+    if original != NULL:
+        return put_destination(header, <const sockaddr*>original.address)
+    return put_destination(header, <const sockaddr*>&own) if sys_getsockname(client.fd, &own, &n) == 0 else <u8>PROXY_NONE
 
 
 cdef void map_address(u8* address) noexcept nogil:
@@ -153,8 +166,6 @@ cdef void fit_families(ProxyHeader* header, u8 destination) noexcept nogil:
 
 cdef void describe(Worker* w, const Conn* down, ProxyHeader* header) noexcept nogil:
     cdef const Conn* client = down
-    cdef const Announced* announced
-    cdef u8 destination = PROXY_NONE
     memset(header, 0, sizeof(ProxyHeader))
     if down.id:
         client = conn_get(w, down.parent)
@@ -164,14 +175,7 @@ cdef void describe(Worker* w, const Conn* down, ProxyHeader* header) noexcept no
     header.family = down.family
     memcpy(header.source, down.address, sizeof(down.address))
     header.source_port = down.port
-    announced = &w.announced[slab_index(&w.conns, client)]
-    if announced.generation == client.generation:
-        destination = announced.family
-        header.destination_port = announced.port
-        memcpy(header.destination, announced.address, sizeof(announced.address))
-    else:
-        own_address(header, &destination, client.fd)
-    fit_families(header, destination)
+    fit_families(header, find_destination(w, header, client))
 
 
 cdef void proxy_announce(Worker* w, const Exchange* x, const Conn* down, Conn* up) noexcept nogil:
