@@ -233,8 +233,9 @@ class Publication:
         """Counting must never stop a configuration: routes beyond the capacity share METER_OTHER."""
         keys = [(route.name, route.backend, "") for route in config.routes]
         if config.intercepts:
-            own = ((ORIGINAL, backend.name, "") for backend in config.backends)
-            keys = [(ORIGINAL, ORIGINAL, ""), *keys, *own]
+            names = (ORIGINAL, *(backend.name for backend in config.backends))
+            own = [(ORIGINAL, name, sni) for name in names for sni in ("", SNI_OTHER)]
+            keys = [*own[:2], *keys, *own[2:]]
         keys += [(route.name, route.backend, sni) for route in _tcp_routes(config) for sni in route.sni or (SNI_OTHER,)]
         return self._meters.plan(keys[: self._meter_blocks - 1], version, version)
 
@@ -300,18 +301,17 @@ def _with_originals(
     names = [*(backend.name for backend in config.backends), ORIGINAL]
     # There is one place to connect to: to try it again at once would only keep the client waiting.
     exchanges = [config.exchange] * len(config.backends) + [replace(config.exchange, retry_connect=0)]
-    routes = tuple(
-        _route(
-            Route(ORIGINAL, name, exchange=exchange), "", "", index, 0, meters.get((ORIGINAL, name, ""), METER_OTHER)
-        )
-        for index, (name, exchange) in enumerate(zip(names, exchanges, strict=True))
-    )
+    routes = []
+    for index, (name, exchange) in enumerate(zip(names, exchanges, strict=True)):
+        meter = meters.get((ORIGINAL, name, ""), METER_OTHER)
+        route = _route(Route(ORIGINAL, name, exchange=exchange), "", "", index, 0, meter)
+        routes.append(route._replace(tls_meter=meters.get((ORIGINAL, name, SNI_OTHER), meter)))
     backends: dict[str, int] = {}
     for index, backend in enumerate(config.backends):
         for address in known.get(backend.name, ()):
             if not address.startswith("unix:"):
                 backends.setdefault(address, index)
-    original = OriginalSpec(routes, tuple(backends.items()), _rules(config))
+    original = OriginalSpec(tuple(routes), tuple(backends.items()), _rules(config))
     return spec._replace(backends=(*spec.backends, own), original=original)
 
 

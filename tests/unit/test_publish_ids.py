@@ -33,6 +33,7 @@ from fastmesh.publish import (
     METER_OTHER,
     ORIGINAL,
     OTHER,
+    SNI_OTHER,
     Exhausted,
     Publication,
     PublishError,
@@ -329,8 +330,12 @@ def test_what_was_meant_for_an_endpoint_has_its_backend_and_all_else_one_of_its_
     last = plan.spec.backends[-1]
     assert (last.endpoints, last.protocol, last.send_proxy_protocol) == ((), 0, 0)
     assert [(each.backend, each.retry_connect) for each in original.routes] == [(0, 3), (1, 3), (2, 0)]
-    names = {plan.meter_names[each.meter] for each in original.routes}
-    assert names == {(ORIGINAL, "b"), (ORIGINAL, "c"), (ORIGINAL, ORIGINAL)}
+    assert [plan.meter_names[each.meter] for each in original.routes] == [
+        (ORIGINAL, "b", ""), (ORIGINAL, "c", ""), (ORIGINAL, ORIGINAL, ""),
+    ]  # fmt: skip
+    assert [plan.meter_names[each.tls_meter] for each in original.routes] == [
+        (ORIGINAL, "b", SNI_OTHER), (ORIGINAL, "c", SNI_OTHER), (ORIGINAL, ORIGINAL, SNI_OTHER),
+    ]  # fmt: skip
 
 
 def test_what_destinations_speak_comes_before_opaque_ports(bridge: ModuleType) -> None:
