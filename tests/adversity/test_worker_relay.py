@@ -2,12 +2,14 @@
 
 import contextlib
 import itertools
+import os
 import pathlib
 import resource
 import select
 import socket
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -139,7 +141,8 @@ def test_a_thousand_connections_ended_in_every_order_lose_no_byte(listener: sock
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 5 * count), hard))
     sizes = {"connections": 4096, "exchanges": 2048, "buffers": 2048, "log_ring_bytes": 1 << 18}
     plan = Plan([net.text(listener)], policy={"access_log": 1}, listener=OPAQUE, sizes=sizes)
-    with logged("client_port", "request_bytes", "response_bytes", "fault") as (ring, file):
+    begun_s = time.monotonic()
+    with logged("client_port", "request_bytes", "response_bytes", "fault", "duration_us") as (ring, file):
         with LiveWorker(plan, log=ring) as worker:
             stories = [Story(Pair(worker.address, listener), index) for index in range(count)]
             for step in range(4):
@@ -156,7 +159,9 @@ def test_a_thousand_connections_ended_in_every_order_lose_no_byte(listener: sock
             reasons = Counter(story.over for story in stories)
             worker.expect_faults(client_closed=reasons["client"], upstream_reset=reasons["server"])
         until(lambda: file.read_bytes().count(b"\n") == count, "the log to be written")
-        assert sorted(file.read_text().splitlines()) == sorted(story.line for story in stories)
+        lines = [line.rsplit(" ", 1) for line in file.read_text().splitlines()]
+        assert sorted(line for line, _ in lines) == sorted(story.line for story in stories)
+        assert all(0 < int(duration_us) < (time.monotonic() - begun_s) * 1e6 for _, duration_us in lines)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
@@ -315,6 +320,31 @@ def test_silence_is_no_reason_to_close_unless_a_setting_says_so(listener: socket
         pair.close()
         timed.close()
         worker.expect_faults(stream_timeout=1)
+
+
+def facing(sock: socket.socket) -> socket.socket:
+    """The worker's end of a connection, which is of this process too."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found = socket.socket(fileno=os.dup(int(name)))
+            with contextlib.suppress(OSError):
+                if found.family == socket.AF_INET and found.getpeername() == sock.getsockname():
+                    return found
+            found.close()
+    raise AssertionError("nobody is there")
+
+
+@pytest.mark.parametrize("timeout_ms", [0, 1500])
+def test_both_sides_are_watched_for_a_peer_that_is_lost(listener: socket.socket, timeout_ms: int) -> None:
+    plan = Plan([net.text(listener)], policy={"tcp_user_timeout_ns": timeout_ms * MS}, listener=OPAQUE)
+    with LiveWorker(plan) as worker:
+        pair = Pair(worker.address, listener)
+        until(lambda: worker.counter("tcp_connections") == 1, "it to be open")
+        for sock in (pair.client, pair.server):
+            with facing(sock) as own:
+                assert own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == timeout_ms
+        pair.close()
 
 
 def test_an_idle_connection_holds_no_buffer(listener: socket.socket) -> None:
