@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
+import trustme
 
 from tests.support import netns
 from tests.support.fastmesh import Fastmesh
@@ -18,7 +19,8 @@ from tests.support.wait import until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 USER, APP = "2102", 1000
-HTTP1, HTTP2, SPOKEN, REDIS = 8000, 8001, 8002, 6379  # ports of the server; on the last two it speaks first
+HTTP1, HTTP2, TLS = 8000, 8001, 8443  # ports of the server
+SPOKEN, REDIS = 8002, 6379  # here it speaks first
 HEARD = 8003
 # Answers with the PROXY protocol header that each connection begins with.
 HEARER = f"""
@@ -89,9 +91,13 @@ def cabled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Namespace
     """The two machines, and servers that know nothing of all this."""
     folder = tmp_path_factory.mktemp("pages")
     (folder / "page").write_text("from the server")
+    certificate = trustme.CA().issue_cert("service.example")
+    certificate.private_key_pem.write_to_path(folder / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(folder / "chain.pem")
     commands = (
         (sys.executable, "-m", "http.server", str(HTTP1), "--bind", "::"),
         ("nghttpd", "--no-tls", f"--htdocs={folder}", str(HTTP2)),
+        ("nghttpd", f"--htdocs={folder}", str(TLS), str(folder / "key.pem"), str(folder / "chain.pem")),
         (sys.executable, "-c", HEARER),
     )
     with Namespace() as client, Namespace() as server:
@@ -111,7 +117,7 @@ def cabled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Namespace
             peer.listen(host, SPOKEN)
             peer.listen(host, REDIS)
         try:
-            for port in (HTTP1, HTTP2, HEARD):
+            for port in (HTTP1, HTTP2, TLS, HEARD):
                 until(lambda port=port: f":{port}" in server.run("ss", "-Hltn"), f"the server of port {port}")  # type: ignore[misc]
             yield client, server
         finally:
@@ -192,6 +198,16 @@ def test_a_server_that_speaks_first_is_heard_through_both(machines: Machines, fa
     for count in (outbound, inbound):
         assert count("fastmesh_tcp_connections_total", route=ORIGINAL, backend=ORIGINAL) == 1
         assert count("fastmesh_detected_server_first_total") == 1
+
+
+def test_tls_of_others_passes_as_it_is(machines: Machines) -> None:
+    outbound, inbound = Count(machines.outbound), Count(machines.inbound)
+    name = f"service.example:{TLS}"
+    answer = curl(machines.client, "-ki", "--connect-to", f"{name}:{SERVER['ipv4']}:{TLS}", f"https://{name}/page")
+    assert answer.startswith("HTTP/2 200")
+    assert answer.endswith("from the server")
+    for count in (outbound, inbound):
+        assert count("fastmesh_tcp_connections_total", route=ORIGINAL, backend=ORIGINAL, sni="other") == 1
 
 
 @pytest.mark.parametrize("family", FAMILIES)

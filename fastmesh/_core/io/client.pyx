@@ -41,7 +41,8 @@ cdef void client_close(Worker* w, Conn* c, bint reset) noexcept nogil:
         return
     w.down_count -= 1
     meters_count(&w.meters, COUNT_CLOSED, 1)
-    originals_release(w, c)
+    if c.slot_gen:
+        originals_release(w, c)
     conn_close(w, c, reset)
 
 

@@ -3,7 +3,7 @@
 from fastmesh._core.base.types cimport i32, u8, u32
 from fastmesh._core.io.state cimport Conn, Original, Worker
 
-# The port a listener of the worker is bound to is one that nothing may be forwarded to.
+# Notes the port that a listener of the worker is bound to: while it has a role nothing is forwarded there.
 cdef void original_listen(Worker* w, u32 listener, i32 fd) noexcept nogil
 # A connection was accepted by a listener with a role. False: it was refused and is closed.
 cdef bint original_accept(Worker* w, Conn* c) noexcept nogil

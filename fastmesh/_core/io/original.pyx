@@ -50,10 +50,11 @@ cdef bint meant_key(const Conn* c, u8 role, u8* key) noexcept nogil:
     return own_key(c, key)
 
 
+# What is forwarded to another of our listeners ends there, or is found when it comes back.
 cdef bint is_own_port(Worker* w, u16 port) noexcept nogil:
     cdef u32 i
     for i in range(<u32>LISTENERS_MAX):
-        if w.ports[i] == port:
+        if w.ports[i] == port and w.snap.listeners[i].role:
             return 1
     return 0
 

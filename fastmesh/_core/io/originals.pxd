@@ -21,9 +21,12 @@ cdef void originals_release(Worker* w, Conn* c) noexcept nogil
 # Before `snap` is adopted.
 cdef void originals_adopt(Worker* w, const Snapshot* snap) noexcept nogil
 
-# Where a client connection, or its stream, was meant to go; NULL: it was not intercepted.
+# Where a client connection, or its stream, was meant to go; NULL: it was not intercepted, or the stream has outlived its
+# connection and the place.
 cdef inline Original* original_of(Worker* w, const Conn* c) noexcept nogil:
-    return &w.originals[c.slot - w.original_slot] if c.slot_gen else NULL
+    if c.slot_gen == 0 or w.balancer.slots[c.slot].slot_gen != c.slot_gen:
+        return NULL
+    return &w.originals[c.slot - w.original_slot]
 
 cdef inline u32 original_slot(Worker* w, const Original* o) noexcept nogil:
     return w.original_slot + <u32>(o - w.originals)
@@ -32,8 +35,11 @@ cdef inline u32 original_slot(Worker* w, const Original* o) noexcept nogil:
 cdef u32 original_route(Worker* w, const Conn* down) noexcept nogil
 # What stands for the address among indexes of endpoints.
 cdef u32 original_pick(Worker* w, const Conn* down) noexcept nogil
-# The ListenerProtocol that holds for the connection.
-cdef u8 original_listens(Worker* w, const Conn* down) noexcept nogil
+# The ListenerProtocol that is set for where it was meant to go, else its listener's.
+cdef u8 original_protocol_of(Worker* w, const Conn* down) noexcept nogil
+
+cdef inline u8 original_listens(Worker* w, const Conn* down) noexcept nogil:
+    return original_protocol_of(w, down) if down.slot_gen else w.snap.listeners[down.listener].protocol
 
 # A connection of ours was begun to `to`: it is remembered, and known should it be redirected to us. hung_up: it is closed.
 cdef void originals_dialled(Worker* w, Conn* c, const sockaddr* to) noexcept nogil

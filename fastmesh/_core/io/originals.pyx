@@ -194,9 +194,9 @@ cdef void originals_hold(Worker* w, Original* o, Conn* c) noexcept nogil:
 
 cdef void originals_release(Worker* w, Conn* c) noexcept nogil:
     cdef Original* o = original_of(w, c)
+    c.slot_gen = 0
     if o == NULL:
         return
-    c.slot_gen = 0
     o.refs -= 1
     if o.refs == 0:
         unused_append(w, o)
@@ -231,10 +231,10 @@ cdef u32 original_route(Worker* w, const Conn* down) noexcept nogil:
 
 
 cdef u32 original_pick(Worker* w, const Conn* down) noexcept nogil:
-    return <u32>PICK_ORIGINAL | (down.slot - w.original_slot) if down.slot_gen else <u32>PICK_NONE
+    return <u32>PICK_ORIGINAL | (down.slot - w.original_slot) if original_of(w, down) != NULL else <u32>PICK_NONE
 
 
-cdef u8 original_listens(Worker* w, const Conn* down) noexcept nogil:
+cdef u8 original_protocol_of(Worker* w, const Conn* down) noexcept nogil:
     cdef const Listener* listener = &w.snap.listeners[down.listener]
     cdef Original* o = original_of(w, down)
     if o == NULL or w.snap.original_count == 0:
@@ -265,7 +265,7 @@ cdef void originals_dialled(Worker* w, Conn* c, const sockaddr* to) noexcept nog
 
 
 cdef void originals_hung_up(Worker* w, const Conn* c) noexcept nogil:
-    if c.parent and meter_read(dialled_cell(w, c.parent)) == c.parent:
+    if meter_read(dialled_cell(w, c.parent)) == c.parent:
         meter_set(dialled_cell(w, c.parent), 0)
 
 

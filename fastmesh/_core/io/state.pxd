@@ -421,7 +421,7 @@ ctypedef struct Worker:
     Original* originals     # owns; ORIGINALS
     u32* original_buckets   # owns; ORIGINALS, first in each by index and one
     u64 original_seed
-    u16 ports[LISTENERS_MAX]        # that its listeners are bound to, 0: none, or of no interest
+    u16 ports[LISTENERS_MAX]        # that its listeners are bound to; 0: no IP port
     Meters meters
     u32* block_of           # owns; [listener * meter_capacity + meter] -> block + 1
     u32 meter_capacity

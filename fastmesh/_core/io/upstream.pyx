@@ -365,7 +365,8 @@ cdef void upstream_close(Worker* w, Conn* c, bint reset) noexcept nogil:
     if state != NULL:
         state.open_count -= 1
     w.up_count -= 1
-    originals_hung_up(w, c)
+    if c.parent:
+        originals_hung_up(w, c)
     conn_close(w, c, reset)
     if state != NULL:
         upstream_freed(w, slot)
