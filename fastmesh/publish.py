@@ -364,6 +364,7 @@ def _route(route: Route, host: str, alpn: str, backend: int, listener_mask: int,
         per_try_timeout_ns=route.exchange.per_try_timeout_ns,
         retry_connect=route.exchange.retry_connect,
         name=route.name.encode(),
+        grpc_web=route.exchange.grpc_web,
         retry_grpc=sum(1 << GRPC_STATUSES.index(status) for status in route.exchange.retry_grpc),
     )
 

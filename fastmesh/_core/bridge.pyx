@@ -208,6 +208,7 @@ cdef int fill_route(Snapshot* s, u32 index, spec, u32* header) except -1:
     r.request_timeout_ns = spec.request_timeout_ns
     r.per_try_timeout_ns = spec.per_try_timeout_ns
     r.retry_connect = spec.retry_connect
+    r.grpc_web = spec.grpc_web
     r.retry_grpc = spec.retry_grpc
     r.name_off = put_text(s, spec.name)
     r.name_len = <u32>len(spec.name)

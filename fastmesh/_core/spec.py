@@ -28,6 +28,7 @@ class RouteSpec(NamedTuple):
     name: bytes = b""  # for the access log
     tls_meter: int = -1  # instead of `meter`, of relayed TLS; -1: the same
     retry_grpc: int = 0  # bit per grpc-status 0 to 16 that, answered trailers-only, sends the request elsewhere
+    grpc_web: bool = False  # gRPC-Web requests are bridged to gRPC
 
 
 class EndpointSpec(NamedTuple):

@@ -192,6 +192,7 @@ class Exchange:
     retry_connect: int = 2  # further endpoints tried when one cannot be connected to
     # Statuses, in the order of their numbers, that answered trailers-only send a gRPC request to another endpoint.
     retry_grpc: tuple[str, ...] = ()
+    grpc_web: bool = False  # gRPC-Web requests are bridged to gRPC
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,7 @@ def _routes(config: Config, reader: Reader, places: Places) -> Iterator[Problem]
     for index, route in enumerate(config.routes):
         item = _item(reader, "routes", places[f"routes[{index}]"])
         if item is None:
+            yield from _grpc_web(config, reader, route)
             continue  # the route `default` of FASTMESH_UPSTREAM
         if route.backend not in backends:
             rule = "must be the name of a backend" + nearest(route.backend, backends)
@@ -219,6 +220,15 @@ def _routes(config: Config, reader: Reader, places: Places) -> Iterator[Problem]
             yield _problem(item.place, None, f"must differ from {twin} in a condition; it would never be reached")
     if not config.routes and len(backends) > 1 and "routes" not in reader.given and not config.intercepts:
         yield _problem(Place("routes", reader.file), None, "must be there to choose between several backends")
+
+
+def _grpc_web(config: Config, reader: Reader, route: Route) -> Iterator[Problem]:
+    """gRPC needs HTTP/2. Of several routes one may have a backend for which the common setting means nothing."""
+    upstream = next(backend.upstream for backend in config.backends if backend.name == route.backend)
+    if route.exchange.grpc_web and upstream.protocol == "http1":
+        yield _problem(_place(reader, "grpc_web"), "on", "must be off where upstream_protocol is http1")
+    elif route.exchange.grpc_web and upstream.send_proxy_protocol != "off":
+        yield _problem(_place(reader, "grpc_web"), "on", "must be off where send_proxy_protocol is not")
 
 
 def _tcp_route(config: Config, route: Route, item: Item) -> Iterator[Problem]:

@@ -198,6 +198,9 @@ def _http2() -> tuple[Setting, ...]:
                 field="policy.http2_window"),
         Setting("grpc_timeout", Switch(), "A request's grpc-timeout ends it, with DEADLINE_EXCEEDED, unless "
                 "`request_timeout` does before.", group=group, field="policy.grpc_timeout"),
+        Setting("grpc_web", Switch(), "Bridge gRPC-Web requests (application/grpc-web and application/grpc-web-text) "
+                "to gRPC, which goes over HTTP/2 where `upstream_protocol` is auto.", group=group,
+                field="exchange.grpc_web", route_key="grpc_web"),
         Setting("retry_grpc", GrpcStatuses(), "A gRPC request answered with one of these statuses, and with nothing "
                 "else, goes to another endpoint, to `retry_connect` further ones at most.", group=group,
                 field="exchange.retry_grpc", route_key="retry_grpc"),

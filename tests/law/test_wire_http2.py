@@ -222,6 +222,8 @@ def wanted_block(kind: str, data: bytes, verdict: Verdict, edit: dict[str, Any])
         out.append((b"via", wanted_via(verdict.head, edit)))
     if flags & Edit.EDIT_MAX_FORWARDS:
         out.append((b"max-forwards", b"%d" % edit["max_forwards"]))
+    if flags & Edit.EDIT_TYPE:
+        out.append((b"content-type", b"application/x-test"))
     out += lower(wanted_forwarding(came, edit))
     return [*out, (b"te", b"trailers")] if kind == "request" and flags & Edit.EDIT_TE_TRAILERS else out
 

@@ -81,6 +81,7 @@ def wanted_head(kind: str, data: bytes, verdict: Verdict, edit: dict[str, Any]) 
     if flags & Edit.EDIT_MAX_FORWARDS:
         out.append(b"Max-Forwards: %d" % edit["max_forwards"])
     out += [name + b": " + value for name, value in wanted_forwarding([line[:2] for line in lines], edit)]
+    out += [b"Content-Type: application/x-test"] if flags & Edit.EDIT_TYPE else []
     out += [b"Transfer-Encoding: chunked"] if flags & Edit.EDIT_CHUNKED else []
     out += wanted_connection(data, head, flags)
     return b"\r\n".join(out) + b"\r\n\r\n"

@@ -152,6 +152,20 @@ class BufferMachine(RuleBasedStateMachine):
         self.cut(i, offset, data.draw(st.integers(0, held - offset) | st.just(held - offset + 1)))
 
     @rule(i=numbers, offset=claims, n=sizes, filling=fillings)
+    def insert(self, i: int, offset: int, n: int, filling: int) -> None:
+        buf, data = self.bufs[i], pattern(n, filling)
+        fits = offset <= len(buf.data) and n <= buf.room
+        assert self.pools.insert_at(i, offset, INPUT.put_back(data), n) == (OK if fits else FULL)
+        if fits:
+            buf.data = buf.data[:offset] + data + buf.data[offset:]
+
+    @rule(i=numbers, data=st.data(), filling=fillings)
+    def insert_inside(self, i: int, data: st.DataObject, filling: int) -> None:
+        buf = self.bufs[i]
+        offset = data.draw(st.integers(0, len(buf.data)))
+        self.insert(i, offset, data.draw(st.integers(0, min(buf.room, 1000)) | st.just(buf.room)), filling)
+
+    @rule(i=numbers, offset=claims, n=sizes, filling=fillings)
     def overwrite(self, i: int, offset: int, n: int, filling: int) -> None:
         buf, data = self.bufs[i], pattern(n, filling)
         fits = offset + n <= len(buf.data)

@@ -5,7 +5,7 @@ from libc.string cimport memcpy, memset
 
 from fastmesh._core.base.buffer cimport (
     BUFFER_HUGE, BUFFER_LARGE, BUFFER_SMALL, Buf, Pool, Pools, buf_after, buf_append, buf_commit, buf_compact, buf_consume, buf_cut,
-    buf_give, buf_grow, buf_head, buf_len, buf_overwrite, buf_room, buf_tail, buf_take, buf_widen, pools_free,
+    buf_give, buf_grow, buf_head, buf_insert, buf_len, buf_overwrite, buf_room, buf_tail, buf_take, buf_widen, pools_free,
     pools_init,
 )
 from fastmesh._core.base.status cimport OK
@@ -120,6 +120,11 @@ cdef class PoolsProbe:
 
     def cut(self, u32 i, u32 offset, u32 n):
         buf_cut(self.at(i), offset, n)
+
+    def insert_at(self, u32 i, u32 offset, size_t address, u32 n):
+        """A gap, and bytes from an address in it."""
+        rc = buf_insert(self.at(i), offset, n)
+        return rc if rc != 0 else buf_overwrite(self.at(i), offset, <const u8*>address, n)
 
     def overwrite_at(self, u32 i, u32 offset, size_t address, size_t n):
         return buf_overwrite(self.at(i), offset, <const u8*>address, n)

@@ -3,12 +3,11 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from fastmesh._core.base.status cimport OK
-from fastmesh._core.base.types cimport u8
+from fastmesh._core.base.types cimport i32, u8
 from fastmesh._core.wire.grpc_web cimport (
     WEB_FRAME_BYTES, WebFrames, web_between, web_frame_write, web_frames_pass, web_grpc_type, web_media, web_text_decode,
     web_text_encode, web_text_scan, web_wants_text,
 )
-from fastmesh._core.wire.headers cimport Field
 from fastmesh._core.wire.http1_head cimport Http1Head, Http1Limits, Http1Resume, http1_request_parse
 
 cdef Http1Head head
@@ -84,10 +83,10 @@ def media(bytes request):
     """(WebMedia of a request's head, whether its answer is to be text, whether its type is gRPC's)."""
     cdef Http1Resume resume
     cdef Http1Limits limits
-    cdef const Field* type = NULL
+    cdef i32 type = -1
     memset(&resume, 0, sizeof(resume))
     limits.head_bytes = limits.line_bytes = limits.field_line_bytes = 1 << 16
     limits.fields = 100
     assert http1_request_parse(&head, &resume, request, <size_t>len(request), &limits) == OK
     kind = web_media(&head, request, &type)
-    return kind, web_wants_text(&head, request, kind), web_grpc_type(&head, request) != NULL
+    return kind, web_wants_text(&head, request, kind), web_grpc_type(&head, request) >= 0

@@ -115,6 +115,7 @@ cdef class Parser:
         cdef u8* copy = exact(self.last)
         memset(&edit, 0, sizeof(edit))
         edit.flags = <u32>flags
+        edit.type = b"application/x-test"
         if via is not None:
             edit.via = <const u8*>(<bytes>via)
             edit.via_len = <u32>len(via)

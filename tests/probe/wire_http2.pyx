@@ -38,6 +38,7 @@ cdef void edit_fill(HeadEdit* edit, dict values) except *:
     """Borrows the bytes in values."""
     memset(edit, 0, sizeof(HeadEdit))
     edit.flags = <u32>values.get("flags", 0)
+    edit.type = b"application/x-test"
     if values.get("via") is not None:
         edit.via = <const u8*>(<bytes>values["via"])
         edit.via_len = <u32>len(values["via"])

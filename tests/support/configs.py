@@ -175,6 +175,8 @@ def _in_order(drawn: dict[str, Any]) -> dict[str, Any]:
         drawn["max_connections"] = min(drawn.get("max_connections", 1000), drawn["connection_slots"] - 1)
     if drawn.get("upstream_protocol") == "http2":
         drawn.pop("send_proxy_protocol", None)
+    if drawn.get("upstream_protocol") == "http1" or drawn.get("send_proxy_protocol", "off") != "off":
+        drawn.pop("grpc_web", None)
     drawn.pop("endpoint_slots", None)  # would have to be above the number of endpoints
     return drawn
 
@@ -257,6 +259,7 @@ def _routes(draw: st.DrawFn, name: str, backends: list[str], listeners: list[str
         "listeners": st.lists(st.sampled_from(listeners), min_size=1, max_size=3, unique=True),
         "retry_connect": st.integers(0, 10),
         "retry_grpc": st.lists(st.integers(1, 16) | st.sampled_from(GRPC_STATUSES[1:]), max_size=4),
+        "grpc_web": st.booleans(),
     }
     route |= draw(st.fixed_dictionaries({}, optional=optional))
     route["path" if draw(st.booleans()) else "path_prefix"] = f"/{index}" + draw(URL_PATHS)

@@ -90,7 +90,7 @@ class Plan:
     upstreams: list[str]
     policy: dict[str, int] = field(default_factory=dict)
     backend: dict[str, int] = field(default_factory=dict)
-    # request_timeout_ns, per_try_timeout_ns, retry_connect, retry_grpc
+    # request_timeout_ns, per_try_timeout_ns, retry_connect, grpc_web, retry_grpc
     route: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     host: str = ""  # the only host that has a route; empty: any
@@ -119,6 +119,7 @@ class Plan:
             per_try_timeout_ns=self.route.get("per_try_timeout_ns", 0),
             retry_connect=self.route.get("retry_connect", 2),
             name=b"default",
+            grpc_web=bool(self.route.get("grpc_web", 0)),
             retry_grpc=self.route.get("retry_grpc", 0),
         )
         backend = BackendSpec(**{**_BACKEND, **self.backend, "endpoints": endpoints})

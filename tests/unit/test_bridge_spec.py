@@ -27,7 +27,7 @@ def published(plan: Plan) -> int:
         ("policy", {"http2_streams": 1000, "http2_glitches": (1 << 32) - 1, "http2_window": 1 << 20}),
         ("backend", {"protocol": 0, "max_streams": 1, "ping_interval_ns": 0, "ping_timeout_ns": 1}),
         ("backend", {"protocol": 2, "max_streams": 1000, "ping_interval_ns": 1, "ping_timeout_ns": 1 << 62}),
-        ("route", {"retry_grpc": (1 << 17) - 1}),
+        ("route", {"grpc_web": 1, "retry_grpc": (1 << 17) - 1}),
     ],
 )
 def test_bounds_are_lawful(part: str, values: dict[str, int]) -> None:

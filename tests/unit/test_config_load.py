@@ -203,7 +203,7 @@ def test_items_take_what_they_do_not_say_from_the_settings(tmp_path: Path) -> No
             {"name": "b", "endpoints": "b:1", "ping_interval": "5m"},
         ],
         "routes": [
-            {"name": "a", "backend": "a", "path": "/a", "request_timeout": "off", "retry_grpc": []},
+            {"name": "a", "backend": "a", "path": "/a", "request_timeout": "off", "grpc_web": True, "retry_grpc": []},
             {"name": "b", "backend": "b"},
         ],
     }
@@ -215,6 +215,7 @@ def test_items_take_what_they_do_not_say_from_the_settings(tmp_path: Path) -> No
     assert (a.ping_interval_ns, b.ping_interval_ns) == (0, 300_000_000_000)
     first, second = (route.exchange for route in config.routes)
     assert (first.request_timeout_ns, second.request_timeout_ns) == (0, 20_000_000_000)
+    assert (first.grpc_web, second.grpc_web) == (True, False)
     assert (first.retry_grpc, second.retry_grpc) == ((), ("aborted", "unavailable"))
 
 

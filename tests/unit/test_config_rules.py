@@ -221,6 +221,22 @@ def test_order_inside_items(tmp_path: Path) -> None:
     ]
 
 
+def test_grpc_web_needs_http2(tmp_path: Path) -> None:
+    values = {"upstream": "a:1", "grpc_web": "on"}
+    key = "FASTMESH_GRPC_WEB"
+    assert variables(**values, upstream_protocol="http1") == [
+        (key, '"on"', "must be off where upstream_protocol is http1")
+    ]
+    assert variables(**values, send_proxy_protocol="v1") == [
+        (key, '"on"', "must be off where send_proxy_protocol is not")
+    ]
+    assert variables(**values) == variables(**values, upstream_protocol="http2") == []
+    # What holds for all routes may find one that it has no meaning for.
+    backends = [{**A, "protocol": "http1"}, B]
+    routes = [{"name": "r", "backend": "a", "path": "/a"}, {"name": "s", "backend": "b", "path": "/b"}]
+    assert in_file(tmp_path, backends=backends, routes=routes, grpc_web=True) == []
+
+
 def test_endpoints_need_slots(tmp_path: Path) -> None:
     found = in_file(tmp_path, endpoint_slots=2, upstream=["a:1", "b:1", "c:1"])
     assert found == [("endpoint_slots", "2", "must be at least 3, the number of endpoints")]

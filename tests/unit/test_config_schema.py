@@ -182,7 +182,7 @@ def test_refuses_unknown_keys(tmp_path: Path, tree: dict[str, Any]) -> None:
         {"retry_grpc": [17]},
         {"retry_grpc": 14},
         {"backends": [{"name": "b", "endpoints": ["a:1"], "protocol": "auto2"}]},
-        {"routes": [{"name": "r", "backend": "b", "retry_grpc": 1}]},
+        {"routes": [{"name": "r", "backend": "b", "grpc_web": 1}]},
         {"listen": []},
         {"backends": []},
         {"backends": [{"name": "b"}]},

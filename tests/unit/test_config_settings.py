@@ -67,6 +67,7 @@ DEFAULTS = {
     "http2_glitches": "1000",
     "http2_window": "1MiB",
     "grpc_timeout": "on",
+    "grpc_web": "off",
     "retry_grpc": "off",
     "via": "fastmesh",
     "via_response": "off",

@@ -233,7 +233,7 @@ def test_defaults_reach_the_core_unchanged(bridge: ModuleType) -> None:
 
 
 def test_words_become_the_numbers_of_the_core(bridge: ModuleType) -> None:
-    exchange = Exchange(retry_grpc=("cancelled", "unavailable", "unauthenticated"))
+    exchange = Exchange(retry_grpc=("cancelled", "unavailable", "unauthenticated"), grpc_web=True)
     upstream = Upstream(balancer="random", protocol="http2", max_streams=7, ping_interval_ns=5)
     made = config(
         routes=(Route("r", "b", exchange=exchange),),
@@ -241,7 +241,7 @@ def test_words_become_the_numbers_of_the_core(bridge: ModuleType) -> None:
         policy=Policy(http2_streams=1, http2_glitches=0, http2_window=65535, grpc_timeout=False),
     )
     spec = publish(Publication(made), made, {"b": {}})
-    assert spec.routes[0].retry_grpc == 1 << 1 | 1 << 14 | 1 << 16
+    assert (spec.routes[0].retry_grpc, spec.routes[0].grpc_web) == (1 << 1 | 1 << 14 | 1 << 16, True)
     backend, policy = spec.backends[0], spec.policy
     assert (backend.balancer, backend.protocol, backend.max_streams, backend.ping_interval_ns) == (3, 2, 7, 5)
     assert (policy.http2_streams, policy.http2_glitches, policy.http2_window) == (1, 0, 65535)

@@ -46,6 +46,9 @@ cdef int buf_append(Buf* b, const u8* data, size_t n) noexcept nogil
 
 # Takes n bytes out at `offset` behind r; what follows moves up.
 cdef void buf_cut(Buf* b, u32 offset, u32 n) noexcept nogil
+# Makes a gap of n bytes at `offset` behind r, whatever they hold; what follows moves back. OK, or FULL and nothing
+# changed.
+cdef int buf_insert(Buf* b, u32 offset, u32 n) noexcept nogil
 # Writes n bytes over those at `offset` behind r. OK, or FULL when they would reach past w.
 cdef int buf_overwrite(Buf* b, u32 offset, const u8* data, size_t n) noexcept nogil
 

@@ -144,6 +144,16 @@ cdef void buf_cut(Buf* b, u32 offset, u32 n) noexcept nogil:
     b.w -= n
 
 
+cdef int buf_insert(Buf* b, u32 offset, u32 n) noexcept nogil:
+    cdef u32 held = b.w - b.r
+    if offset > held or n > b.cap - b.w:
+        return FULL
+    if n:
+        memmove(b.data + b.r + offset + n, b.data + b.r + offset, held - offset)
+        b.w += n
+    return OK
+
+
 cdef int buf_overwrite(Buf* b, u32 offset, const u8* data, size_t n) noexcept nogil:
     cdef u32 held = b.w - b.r
     if offset > held or n > <size_t>(held - offset):

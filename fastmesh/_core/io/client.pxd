@@ -21,8 +21,14 @@ cdef void client_linger(Worker* w, Conn* c) noexcept nogil
 # Sends a proxy-made answer. `text` NULL: the fault's own. The caller decides what becomes of the connection.
 cdef Answer client_answer_fault(Worker* w, Conn* c, u32 fault, const u8* text, u32 text_n, bint close,
                              bint head_only) noexcept nogil
+# The same to a gRPC-Web client: by grpc-status, but for what breaks the rules of HTTP or of gRPC-Web (400).
+cdef Answer client_answer_web(Worker* w, Conn* c, u32 fault, const u8* text, u32 text_n, bint close,
+                              bint base64) noexcept nogil
 # Ends a gRPC response that has begun with trailers that say why. False: it cannot be ended so.
 cdef bint client_end_grpc(Worker* w, Conn* c, u32 fault, const u8* text, u32 text_n) noexcept nogil
+# Ends a gRPC-Web response that has begun, and is between two messages, with a last one. False: it cannot be ended so.
+cdef bint client_end_web(Worker* w, Conn* c, u32 fault, const u8* text, u32 text_n, bint chunked,
+                         bint base64) noexcept nogil
 # Answers 200 to OPTIONS or TRACE that reached Max-Forwards 0 (RFC 9110 7.6.2); the request is in w.head and inb.
 cdef Answer client_answer_last_hop(Worker* w, Conn* c, bint close) noexcept nogil
 # Answers a request that never became an exchange, counts it, and closes.

@@ -18,7 +18,9 @@ from fastmesh._core.io.state cimport (
 )
 from fastmesh._core.io.session cimport session_of
 from fastmesh._core.io.stream cimport stream_close, stream_flush, stream_headers, stream_send
+from fastmesh._core.wire.grpc_web cimport WEB_FRAME_BYTES, WEB_TRAILERS, WebFrames, web_frame_write, web_text_encode
 from fastmesh._core.wire.headers cimport FIELD_AUTHORIZATION, FIELD_COOKIE, FIELD_PROXY_AUTHORIZATION, HEADERS_MAX, Field
+from fastmesh._core.wire.http1_chunked cimport chunked_finish, chunked_write
 from fastmesh._core.wire.http1_head cimport (
     METHOD_TRACE, Http1Head, Http1Limits, Http1Resume, http1_response_parse, http1_trailers_parse,
 )
@@ -182,6 +184,59 @@ cdef Answer client_answer_fault(Worker* w, Conn* c, u32 fault, const u8* text, u
         answer.head_bytes = <u32>n - answer.body_bytes
         answer_send(w, c, answer.head_bytes, answer.body_bytes)
     return answer
+
+
+# Trailers-only: a gRPC-Web client reads them in the head too.
+cdef Answer client_answer_web(Worker* w, Conn* c, u32 fault, const u8* text, u32 text_n, bint close,
+                              bint base64) noexcept nogil:
+    cdef const FaultRow* row = fault_row(fault)
+    cdef Answer answer
+    cdef Text t
+    if row.status == 400:
+        answer = client_answer_fault(w, c, fault, text, text_n, close, 0)
+        answer.grpc_status = row.grpc + 1
+        return answer
+    text_init(&t, w.scratch, SCRATCH_BYTES // 2)
+    text_str(&t, "HTTP/1.1 200 OK\r\nDate: ")
+    text_put(&t, w.date, 29)
+    text_str(&t, "\r\nContent-Type: application/grpc-web")
+    text_str(&t, "-text+proto" if base64 else "+proto")
+    text_str(&t, "\r\nContent-Length: 0\r\n")
+    if close:
+        text_str(&t, "Connection: close\r\n")
+    put_grpc(&t, row, text, text_n)
+    answer.status = 200
+    answer.grpc_status = row.grpc + 1
+    answer.head_bytes = t.n
+    answer.body_bytes = 0
+    answer_send(w, c, t.n, 0)
+    return answer
+
+
+cdef bint client_end_web(Worker* w, Conn* c, u32 fault, const u8* text, u32 text_n, bint chunked,
+                         bint base64) noexcept nogil:
+    cdef u8* out = w.scratch + SCRATCH_BYTES // 2
+    cdef const u8* message = w.scratch
+    cdef WebFrames frames
+    cdef size_t used = 0
+    cdef u32 n
+    cdef Text t
+    text_init(&t, w.scratch + WEB_FRAME_BYTES, SCRATCH_BYTES // 4)
+    put_grpc(&t, fault_row(fault), text, text_n)
+    # All but the empty line.
+    web_frame_write(w.scratch, WEB_TRAILERS, t.n - 2)
+    n = WEB_FRAME_BYTES + t.n - 2
+    if base64:
+        memset(&frames, 0, sizeof(WebFrames))
+        n = <u32>web_text_encode(&frames, message, n, 1, w.scratch + SCRATCH_BYTES // 4, SCRATCH_BYTES // 4, &used)
+        message = w.scratch + SCRATCH_BYTES // 4
+    if c.id:
+        return stream_send(w, c, message, n, 1) == n and c.stream & STREAM_LOCAL_END
+    if chunked:
+        n = chunked_write(out, message, n)
+        n += chunked_finish(out + n, NULL, 0)
+        message = out
+    return conn_send_head(w, c, message, n, NULL, 0) >= 0
 
 
 # The request as it came, without what must not be reflected (RFC 9110 9.3.8).

@@ -6,6 +6,7 @@ from fastmesh._core.wire.http1_head cimport (
     FAULT_STATUS_LINE, FAULT_TARGET, FAULT_TOO_MANY_FIELDS, FAULT_TRAILER, FAULT_UPGRADE, FAULT_VERSION,
     FAULT_VERSION_UNSUPPORTED, FAULT_PSEUDO, FAULT_CONNECTION_FIELD,
 )
+from fastmesh._core.wire.http1_types cimport FAULT_WEB_TEXT
 
 cdef enum:
     ROWS = 64
@@ -68,6 +69,7 @@ cdef void build_bodies() noexcept nogil:
     row(FAULT_CHUNK_SIZE, 400, 0, "bad_chunk_size", "malformed chunk size")
     row(FAULT_CHUNK_EXTENSION, 400, 0, "bad_chunk_extension", "malformed or oversized chunk extension")
     row(FAULT_CHUNK_END, 400, 0, "bad_chunk_end", "chunk data without its CRLF")
+    row(FAULT_WEB_TEXT, 400, 0, "bad_grpc_web_text", "gRPC-Web body is not base64")
     row(FAULT_TRAILER, 400, 0, "bad_trailer", "malformed trailer section")
     row(FAULT_LINE_TOO_LONG, 414, 0, "line_too_long", "request line over its limit")
     row(FAULT_HEAD_TOO_LONG, 431, 0, "head_too_long", "header section over its limit")

@@ -10,7 +10,8 @@ from fastmesh._core.ffi.atomic cimport meter_add
 from fastmesh._core.ffi.linux cimport ECONNREFUSED, ECONNRESET, ETIMEDOUT
 from fastmesh._core.io.access_log cimport access_log_end
 from fastmesh._core.io.client cimport (
-    Answer, client_answer_fault, client_answer_last_hop, client_close, client_end_grpc, client_finish, client_rest,
+    Answer, client_answer_fault, client_answer_last_hop, client_answer_web, client_close, client_end_grpc, client_end_web,
+    client_finish, client_rest,
 )
 from fastmesh._core.io.connection cimport conn_deadline, conn_get
 from fastmesh._core.io.fault cimport (
@@ -19,11 +20,13 @@ from fastmesh._core.io.fault cimport (
 from fastmesh._core.io.pipe cimport PUMP_DONE, pipe_over, pipe_pump
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, DOWN_SNIFF, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_EARLY, EX_FLYING, EX_GRPC, EX_HEAD_ONLY, EX_HTTP10,
-    EX_REPLAY, EX_STARVED, EX_TCP, EX_UP_KEEP, PHASE_PENDING, PHASE_TUNNEL, SNIFF_FAILED, STREAM_BAD, UP_BUSY, Waiting,
+    EX_REPLAY, EX_STARVED, EX_TCP, EX_UP_KEEP, EX_WEB, EX_WEB_ANSWER_TEXT, PHASE_PENDING, PHASE_TUNNEL, PIPE_ENCODE,
+    PIPE_PLAIN, SNIFF_FAILED, STREAM_BAD, UP_BUSY, Waiting,
 )
 from fastmesh._core.io.upstream cimport upstream_backend, upstream_close, upstream_give
 from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE, balancer_count, balancer_end
 from fastmesh._core.routing.snapshot cimport UPSTREAM_HTTP2, Backend
+from fastmesh._core.wire.grpc_web cimport web_between
 
 cdef void exchange_uncount(Worker* w, Exchange* x, bint ok) noexcept nogil:
     cdef u32 backend
@@ -264,6 +267,7 @@ cdef void fault_text(Worker* w, const Exchange* x, u32 fault, Text* t) noexcept 
 
 # Reads off what has arrived of a request that nobody wants any more. True when that was all of it.
 cdef bint swallow_request(Worker* w, Exchange* x, Conn* down) noexcept nogil:
+    x.request.web = PIPE_PLAIN
     if x.flags & EX_REPLAY:
         x.flags &= ~<u32>EX_REPLAY
         buf_consume(&down.inb, x.head_bytes)
@@ -296,9 +300,19 @@ cdef void drop_upstream(Worker* w, Exchange* x) noexcept nogil:
         upstream_close(w, up, not x.request.done)
 
 
+# A gRPC-Web response that has begun is ended by a last message, where one may begin.
+cdef bint end_web(Worker* w, Exchange* x, Conn* down, const Text* text) noexcept nogil:
+    if not x.response.web or x.response.ready or not web_between(&x.response.frames):
+        return 0
+    return client_end_web(w, down, x.fault, text.data, text.n, x.response.wrap, x.response.web == PIPE_ENCODE)
+
+
 # A gRPC response that has begun is ended by a status. Content that is announced and will not come leaves but a reset.
 cdef bint end_grpc(Worker* w, Exchange* x, Conn* down, const Text* text) noexcept nogil:
-    if not x.flags & EX_GRPC or x.response.sized or not client_end_grpc(w, down, x.fault, text.data, text.n):
+    if not x.flags & EX_GRPC or (x.response.sized and not x.response.web):
+        return 0
+    if not (end_web(w, x, down, text) if x.flags & EX_WEB
+            else client_end_grpc(w, down, x.fault, text.data, text.n)):
         return 0
     x.response.grpc = fault_row(x.fault).grpc + 1
     return 1
@@ -326,7 +340,10 @@ cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil:
         return
     whole = swallow_request(w, x, down)
     keep = whole and may_keep(w, x) and fault >= FAULT_LOCAL
-    answered(x, client_answer_fault(w, down, fault, text.data, text.n, not keep, x.flags & EX_HEAD_ONLY))
+    if x.flags & EX_WEB:
+        answered(x, client_answer_web(w, down, fault, text.data, text.n, not keep, x.flags & EX_WEB_ANSWER_TEXT))
+    else:
+        answered(x, client_answer_fault(w, down, fault, text.data, text.n, not keep, x.flags & EX_HEAD_ONLY))
     exchange_end(w, x, down)
     if keep:
         client_rest(w, down)

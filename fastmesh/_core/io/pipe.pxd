@@ -2,7 +2,8 @@
 # Law: only bytes proved to belong to this message are forwarded; no byte is lost or sent twice; a sink that cannot take more
 # stops the source's reads, so that one buffer bounds the memory.
 from fastmesh._core.base.types cimport i64, u32, u64, u8
-from fastmesh._core.io.state cimport Conn, Pipe, Worker
+from fastmesh._core.io.side cimport side_head
+from fastmesh._core.io.state cimport PIPE_BINARY, Conn, Pipe, Worker
 from fastmesh._core.wire.http1_types cimport Http1Head
 
 cdef enum:
@@ -22,6 +23,7 @@ cdef enum Strip:
 
 cdef void pipe_init(Pipe* p, u8 framing, u64 length) noexcept nogil
 # Moves lawful bytes that are in inb into `ready`. OK: some, or the message is done. AGAIN: none without more input. BAD.
+# FULL: not now.
 cdef int pipe_take(Worker* w, Pipe* p, Conn* source) noexcept nogil
 # Send the composed head (the first head_n bytes of the scratch: text, or a header block for a stream) and what is ready of the
 # body, in one call when it is small. A head that does not go out whole is kept. OK; IO; FULL: no buffer, the sink is of no
@@ -30,6 +32,11 @@ cdef int start_bytes(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n
 cdef int start_chunks(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil
 cdef int start_stream(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil
 cdef inline int pipe_start(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_n) noexcept nogil:
+    cdef i64 n
+    if p.web > PIPE_BINARY:
+        # Its body is made in the scratch, where the head is.
+        n = side_head(w, sink, head_n)
+        return <int>n if n < 0 else 0
     if sink.id:
         return start_stream(w, p, source, sink, head_n)
     return start_chunks(w, p, source, sink, head_n) if p.wrap else start_bytes(w, p, source, sink, head_n)

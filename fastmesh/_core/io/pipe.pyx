@@ -1,8 +1,8 @@
 from libc.string cimport memcpy, memset
 
 from fastmesh._core.base.buffer cimport (
-    BUFFER_LARGE, buf_after, buf_consume, buf_cut, buf_give, buf_head, buf_len, buf_overwrite,
-    buf_room, buf_take,
+    BUFFER_LARGE, buf_after, buf_compact, buf_consume, buf_cut, buf_give, buf_grow, buf_head, buf_insert, buf_len,
+    buf_overwrite, buf_room, buf_take, buf_widen,
 )
 from fastmesh._core.base.meter cimport COUNT_BUFFERS_FULL, meters_count
 from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, FULL, IO, OK
@@ -10,24 +10,28 @@ from fastmesh._core.base.types cimport i32, i64, u8, u16, u32
 from fastmesh._core.io.connection cimport conn_flush, conn_send, conn_send_head
 from fastmesh._core.io.side cimport side_credit, side_recv, side_room
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_EOF, CONN_UP, DRIVE_BYTES, EX_REPLAY, FRAMING_STREAM, SCRATCH_BYTES, SESSION_STARVED, SMALL_BODY_BYTES,
-    STREAM_GRPC, STREAM_LOCAL_END, STREAM_NEVER, Session,
+    CONN_BROKEN, CONN_EOF, CONN_UP, DRIVE_BYTES, EX_REPLAY, FRAMING_STREAM, PIPE_BINARY, PIPE_DECODE, SCRATCH_BYTES,
+    SESSION_STARVED, SMALL_BODY_BYTES, STREAM_GRPC, STREAM_LOCAL_END, STREAM_NEVER, Session,
 )
 from fastmesh._core.io.session cimport session_of
 from fastmesh._core.io.stream cimport stream_flush, stream_headers, stream_send
+from fastmesh._core.io.web cimport web_send
 from fastmesh._core.wire.grpc cimport grpc_status_parse
-from fastmesh._core.wire.http1_chunked cimport chunked_init, chunked_scan, chunked_strip
+from fastmesh._core.wire.grpc_web cimport WEB_FRAME_BYTES, WEB_TRAILERS, web_frame_write, web_frames_pass, web_text_scan
+from fastmesh._core.wire.http1_chunked cimport (
+    CHUNK_EXTRA, chunked_finish, chunked_init, chunked_scan, chunked_strip, chunked_write,
+)
 from fastmesh._core.wire.http1_fields cimport field_find
 from fastmesh._core.wire.http1_head cimport (
     FAULT_CONTENT_LENGTH, FAULT_TRAILER, FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_TUNNEL, Http1Head,
     Http1Resume, http1_trailers_parse,
 )
+from fastmesh._core.wire.http1_types cimport FAULT_WEB_TEXT
 from fastmesh._core.wire.http1_write cimport http1_trailers_write
 from fastmesh._core.wire.http2_write cimport block_trailers_write
 
 cdef enum:
     CHUNK_MOST = 65536      # data of one chunk of ours
-    CHUNK_EXTRA = 32        # its size line and line end, and the last chunk's
     REPLAY_MOST = 16384     # body of a stream kept for a replay: more would keep its window shut
 
 
@@ -136,7 +140,7 @@ cdef int take_stream(Pipe* p, Conn* source, u32 n) noexcept nogil:
     return OK
 
 
-cdef int pipe_take(Worker* w, Pipe* p, Conn* source) noexcept nogil:
+cdef int take_body(Worker* w, Pipe* p, Conn* source) noexcept nogil:
     cdef u32 offset = p.sent + p.ready
     cdef u32 n = buf_after(&source.inb, offset)
     if p.done:
@@ -162,6 +166,65 @@ cdef int pipe_take(Worker* w, Pipe* p, Conn* source) noexcept nogil:
     if not p.last:
         return take_chunks(p, source, offset, n)
     return take_trailers(w, p, source, offset, n)
+
+
+# Room in inb for the header of one more message. OK or FULL.
+cdef int make_room(Worker* w, Conn* source) noexcept nogil:
+    buf_compact(&source.inb)
+    if buf_room(&source.inb) < WEB_FRAME_BYTES and buf_grow(&w.pools, &source.inb) != OK:
+        buf_widen(&w.pools, &source.inb)
+    return OK if buf_room(&source.inb) >= WEB_FRAME_BYTES else FULL
+
+
+# The trailer section that was taken becomes the last message of the body, where it stands. OK; FULL: no room, or w.head is
+# still in use, and it was not taken; BAD.
+cdef int frame_trailers(Worker* w, Pipe* p, Conn* source) noexcept nogil:
+    cdef u32 offset = p.sent + p.ready
+    cdef u8[WEB_FRAME_BYTES] header
+    cdef i64 kept
+    if p.head or (buf_room(&source.inb) < WEB_FRAME_BYTES and make_room(w, source) != OK):
+        p.done = 0
+        p.tail = 0
+        return FULL
+    memset(&source.resume, 0, sizeof(Http1Resume))
+    if parse_trailers(w, p, source, offset, p.tail) != OK:
+        return BAD
+    kept = prune_trailers(w, source, offset) - 2
+    if kept < 0:
+        return BAD
+    # Its empty line has no place in a message.
+    buf_cut(&source.inb, offset + <u32>kept, 2)
+    web_frame_write(header, WEB_TRAILERS, <u32>kept)
+    if buf_insert(&source.inb, offset, WEB_FRAME_BYTES) != OK or (
+            buf_overwrite(&source.inb, offset, header, WEB_FRAME_BYTES) != OK):
+        return BAD
+    p.ready += <u32>kept + WEB_FRAME_BYTES
+    p.tail = 0
+    source.tail = 0
+    return OK
+
+
+# Of a body between gRPC-Web and gRPC: text is looked at before it counts as taken.
+cdef int take_web(Worker* w, Pipe* p, Conn* source) noexcept nogil:
+    cdef u32 before = p.sent + p.ready
+    cdef int r = take_body(w, p, source)
+    if r != OK:
+        return r
+    if p.web == PIPE_DECODE:
+        r = web_text_scan(&p.web_scan, buf_head(&source.inb) + before, p.sent + p.ready - before)
+        if r != OK or (p.done and p.web_scan):
+            p.fault = FAULT_WEB_TEXT
+            return BAD
+        return OK
+    if p.tail:
+        r = frame_trailers(w, p, source)
+    if p.web == PIPE_BINARY:
+        web_frames_pass(&p.frames, buf_head(&source.inb) + before, p.sent + p.ready - before)
+    return OK if r == FULL and p.sent + p.ready > before else r
+
+
+cdef int pipe_take(Worker* w, Pipe* p, Conn* source) noexcept nogil:
+    return take_web(w, p, source) if p.web else take_body(w, p, source)
 
 
 cdef void pipe_forget(Worker* w, Pipe* p, Conn* source) noexcept nogil:
@@ -253,7 +316,6 @@ cdef inline const u8* ready_of(const Pipe* p, const Conn* source) noexcept nogil
 cdef int put_stream(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil:
     cdef bint end = p.done and p.tail == 0
     cdef i64 n
-    cdef int r
     if p.ready or (end and not p.ended):
         n = stream_send(w, sink, ready_of(p, source), p.ready, end)
         if n < 0:
@@ -262,6 +324,12 @@ cdef int put_stream(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil
         p.ended = 1 if sink.stream & STREAM_LOCAL_END else 0
         if p.ready or (end and not p.ended):
             return BLOCKED
+    return put_end(w, p, source, sink)
+
+
+# Trailers end a stream that has some. OK, BLOCKED, FULL or IO.
+cdef inline int put_end(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil:
+    cdef int r
     if p.done and not p.ended:
         r = put_trailers(w, p, source, sink)
         if r != OK:
@@ -288,40 +356,13 @@ cdef bint settle_trailers(Worker* w, Pipe* p, Conn* source) noexcept nogil:
     return 1
 
 
-# The size line of a chunk: bytes written at out.
-cdef u32 chunk_line(u8* out, u32 n) noexcept nogil:
-    cdef u32 digits = 1, i, digit
-    while digits < 8 and n >> (4 * digits):
-        digits += 1
-    for i in range(digits):
-        digit = (n >> (4 * (digits - 1 - i))) & 15
-        out[i] = <u8>(48 + digit if digit < 10 else 87 + digit)
-    out[digits] = 13
-    out[digits + 1] = 10
-    return digits + 2
-
-
 # The next chunk at out, which has room for its data, CHUNK_EXTRA and the tail; the last chunk and trailers behind the last
 # data. Bytes written.
 cdef u32 chunk_write(Pipe* p, const Conn* source, u8* out, u32 n) noexcept nogil:
-    cdef u32 at = 0
-    if n:
-        at = chunk_line(out, n)
-        memcpy(out + at, buf_head(&source.inb) + p.sent, n)
-        at += n
-        out[at] = 13
-        out[at + 1] = 10
-        at += 2
+    cdef u32 at = chunked_write(out, buf_head(&source.inb) + p.sent, n) if n else 0
     pipe_moved(p, n)
     if p.done and p.ready == 0:
-        memcpy(out + at, <const char*>b"0\r\n", 3)
-        at += 3
-        if p.tail:
-            memcpy(out + at, buf_head(&source.inb) + p.sent, p.tail)
-            at += p.tail
-        else:
-            memcpy(out + at, <const char*>b"\r\n", 2)
-            at += 2
+        at += chunked_finish(out + at, buf_head(&source.inb) + p.sent if p.tail else NULL, p.tail)
         p.ended = 1
     return at
 
@@ -358,12 +399,20 @@ cdef int put_bytes(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil:
     return OK
 
 
+# What is text on one of the two sides. OK: all went; else BLOCKED, FULL or IO.
+cdef int put_text(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil:
+    cdef int r = web_send(w, p, ready_of(p, source), sink)
+    return put_end(w, p, source, sink) if r == OK and sink.id else r
+
+
 # Sends what is ready. OK, or what stops the pump.
 cdef int pipe_send(Worker* w, Pipe* p, Conn* source, Conn* sink, u32* flags) noexcept nogil:
     cdef int r = OK
     if sink == NULL:
         pipe_moved(p, p.ready)
         p.ended = p.done
+    elif p.web > PIPE_BINARY:
+        r = put_text(w, p, source, sink)
     elif sink.id:
         r = put_stream(w, p, source, sink)
     elif p.wrap:
@@ -436,10 +485,10 @@ cdef int pipe_pump(Worker* w, Pipe* p, Conn* source, Conn* sink, u32* flags) noe
         if p.moved_bytes > until:
             return PUMP_YIELD
         r = pipe_take(w, p, source)
-        if r == BAD:
-            return PUMP_BAD
         if r == OK:
             continue
+        if r != AGAIN:
+            return PUMP_BAD if r == BAD else PUMP_FULL
         r = pipe_fill(w, p, source, flags, &filled)
         if r == OK:
             continue

@@ -30,8 +30,9 @@ from fastmesh._core.io.session cimport session_of, session_wait
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, DOWN_BUSY, EVENT_ENDPOINT_OUT, EVENT_ENDPOINT_READY,
     EX_COUNTED, EX_DOWN_KEEP, EX_EXTENDED, EX_FRESH, EX_GRPC, EX_HEAD_ONLY, EX_HTTP1, EX_HTTP10, EX_HTTP2,
-    EX_IDEMPOTENT, EX_NEVER, EX_PROXY_V1, EX_PROXY_V2, EX_REPLAY, EX_RESPONDED, EX_RETRIED, EX_SIZED, EX_TCP, EX_UPGRADE, FRAMING_STREAM, OFFERED_BYTES,
-    PHASE_CONNECT, PHASE_PENDING, PHASE_RESPONSE, PHASE_ROUTE, PICK_ORIGINAL, SESSION_CONNECT, SESSION_SETTINGS, STREAM_GRPC,
+    EX_IDEMPOTENT, EX_NEVER, EX_PROXY_V1, EX_PROXY_V2, EX_REPLAY, EX_RESPONDED, EX_RETRIED, EX_SIZED, EX_TCP, EX_UPGRADE,
+    EX_WEB, EX_WEB_TEXT, FRAMING_STREAM, OFFERED_BYTES, PHASE_CONNECT, PHASE_PENDING, PHASE_RESPONSE, PHASE_ROUTE,
+    PICK_ORIGINAL, PIPE_DECODE, SESSION_CONNECT, SESSION_SETTINGS, STREAM_GRPC,
     STREAM_NEVER, STREAM_UNDONE, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_flush
@@ -41,6 +42,7 @@ from fastmesh._core.io.upstream cimport (
     upstream_backend, upstream_close, upstream_connected, upstream_event, upstream_freed, upstream_has_room,
     upstream_take,
 )
+from fastmesh._core.io.web cimport web_route
 from fastmesh._core.routing.balancer cimport (
     ENDPOINT_OUT, ENDPOINT_READY, PICK_NONE, balancer_begin, balancer_connect_failed, balancer_connected, balancer_pick,
 )
@@ -105,6 +107,8 @@ cdef bint request_route(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     route = &w.snap.routes[x.route]
     x.backend = route.backend
     x.retry_connect = route.retry_connect
+    if route.grpc_web or x.flags & EX_WEB:
+        web_route(w, x, route, data)
     x.retry_grpc = route.retry_grpc if x.flags & EX_GRPC else 0
     x.per_try_ns = route.per_try_timeout_ns
     x.deadline_ns = x.start_ns + route.request_timeout_ns if route.request_timeout_ns else 0
@@ -263,7 +267,7 @@ cdef inline bint speaks_http2(Worker* w, const Exchange* x) noexcept nogil:
         # A connection is announced as one client's, and HTTP/2 would share it.
         return 0
     if protocol == UPSTREAM_AUTO:
-        return x.flags & (EX_HTTP2 | EX_HTTP1) == EX_HTTP2
+        return x.flags & (EX_HTTP2 | EX_HTTP1) == EX_HTTP2 or x.flags & EX_WEB != 0
     return protocol == UPSTREAM_HTTP2 and not x.flags & EX_TCP
 
 
@@ -376,6 +380,8 @@ cdef bint request_prepare(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept
     if up.id and x.request_framing == FRAMING_CHUNKED:
         # Its framing is undone where it stands: what was sent so cannot be sent again.
         x.request.strip = STRIP_FRAMING
+    if x.flags & EX_WEB_TEXT:
+        x.request.web = PIPE_DECODE
     x.request.wrap = <u8>(not up.id and x.request_framing == FRAMING_STREAM and not x.request.sized)
     if not x.request.done and pipe_take(w, &x.request, down) == BAD:
         exchange_fail(w, x, x.request.fault)

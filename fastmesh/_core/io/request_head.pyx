@@ -3,18 +3,19 @@ from libc.string cimport memcmp, memset
 from fastmesh._core.base.buffer cimport buf_head
 from fastmesh._core.base.status cimport IO
 from fastmesh._core.base.text cimport Text, text_init, text_ip, text_str
-from fastmesh._core.base.types cimport u8, u32
+from fastmesh._core.base.types cimport i32, u8, u32
 from fastmesh._core.ffi.linux cimport AF_INET, AF_INET6
 from fastmesh._core.io.session cimport session_of
-from fastmesh._core.io.state cimport EX_HTTP10, EX_HTTP2, EX_NEVER, SCRATCH_BYTES, SMALL_BODY_BYTES, Session
+from fastmesh._core.io.state cimport EX_HTTP10, EX_HTTP2, EX_NEVER, EX_WEB, SCRATCH_BYTES, SMALL_BODY_BYTES, Session
 from fastmesh._core.io.upstream cimport upstream_name
 from fastmesh._core.routing.snapshot cimport Policy
+from fastmesh._core.wire.grpc_web cimport WEB_NONE, WebMedia, web_media, web_media_bytes
 from fastmesh._core.wire.http1_head cimport (
-    HEAD_MAX_FORWARDS, HEAD_TE_TRAILERS, METHOD_OPTIONS, METHOD_TRACE, Http1Head,
+    HEAD_DROPS, HEAD_MAX_FORWARDS, HEAD_TE_TRAILERS, METHOD_OPTIONS, METHOD_TRACE, Http1Head,
 )
 from fastmesh._core.wire.http1_write cimport (
-    EDIT_CHUNKED, EDIT_DROP_EXPECT, EDIT_FORWARDED, EDIT_MAX_FORWARDS, EDIT_NEVER, EDIT_TE_TRAILERS, EDIT_UPGRADE, EDIT_XFF,
-    EDIT_XFF_REPLACE, HeadEdit, http1_request_write,
+    EDIT_CHUNKED, EDIT_DROP_EXPECT, EDIT_DROP_LENGTH, EDIT_FORWARDED, EDIT_MAX_FORWARDS, EDIT_NEVER, EDIT_TE_TRAILERS,
+    EDIT_TYPE, EDIT_UPGRADE, EDIT_XFF, EDIT_XFF_REPLACE, HeadEdit, http1_request_write,
 )
 from fastmesh._core.wire.http2_write cimport block_request_write
 
@@ -54,6 +55,22 @@ cdef void host_edit(Worker* w, const Exchange* x, HeadEdit* edit) noexcept nogil
         edit.host_len = 9
 
 
+# From gRPC-Web to gRPC: Content-Type without "-web" and "-text", whose formats and parameters stay; no length, for text has
+# another.
+cdef void web_edit(Worker* w, const u8* data, HeadEdit* edit) noexcept nogil:
+    cdef i32 at = -1
+    cdef WebMedia media = web_media(&w.head, data, &at)
+    cdef u32 own = web_media_bytes(media)
+    if media == WEB_NONE:
+        return
+    w.head.fields[at].drop = 1
+    w.head.flags |= HEAD_DROPS
+    edit.type = b"application/grpc"
+    edit.type_off = w.head.fields[at].value_off + own
+    edit.type_len = w.head.fields[at].value_len - own
+    edit.flags |= EDIT_TYPE | EDIT_TE_TRAILERS | EDIT_DROP_LENGTH
+
+
 cdef i64 request_compose(Worker* w, Exchange* x, const Conn* down, const Conn* up) noexcept nogil:
     cdef HeadEdit edit
     cdef u8[64] space
@@ -76,6 +93,8 @@ cdef i64 request_compose(Worker* w, Exchange* x, const Conn* down, const Conn* u
         edit.flags |= EDIT_CHUNKED
     if x.flags & EX_NEVER:
         edit.flags |= EDIT_NEVER
+    if x.flags & EX_WEB:
+        web_edit(w, buf_head(&down.inb), &edit)
     if w.snap.policy.via_len:
         edit.via = w.snap.blob + w.snap.policy.via_off
         edit.via_len = w.snap.policy.via_len

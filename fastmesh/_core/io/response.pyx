@@ -2,7 +2,7 @@ from libc.string cimport memset
 
 from fastmesh._core.base.buffer cimport buf_consume, buf_give, buf_head, buf_len
 from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, FULL, IO, OK
-from fastmesh._core.base.types cimport i64, u8, u16, u32, u64
+from fastmesh._core.base.types cimport i32, i64, u8, u16, u32, u64
 from fastmesh._core.io.connection cimport conn_defer
 from fastmesh._core.io.fault cimport (
     FAULT_OVERLOAD, FAULT_REQUEST_TIMEOUT, FAULT_UPSTREAM_CANCELLED, FAULT_UPSTREAM_CLOSED, FAULT_UPSTREAM_RESET,
@@ -20,19 +20,21 @@ from fastmesh._core.io.session cimport session_of
 from fastmesh._core.io.side cimport side_flush, side_head, side_recv, side_room
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, DRIVE_STEPS, EX_ANSWERED, EX_DOWN_KEEP, EX_EXTENDED, EX_GRPC, EX_HTTP10, EX_REPLAY, EX_RESPONDED,
-    EX_UP_KEEP, FRAMING_STREAM, PHASE_BODY, SCRATCH_BYTES, SMALL_BODY_BYTES, STREAM_BAD, STREAM_CANCELLED,
-    STREAM_NEVER, STREAM_REMOTE_END, STREAM_RESET, Session,
+    EX_UP_KEEP, EX_WEB, EX_WEB_ANSWER_TEXT, FRAMING_STREAM, PHASE_BODY, PIPE_BINARY, PIPE_ENCODE, SCRATCH_BYTES,
+    SMALL_BODY_BYTES, STREAM_BAD, STREAM_CANCELLED, STREAM_NEVER, STREAM_REMOTE_END, STREAM_RESET, Session,
 )
 from fastmesh._core.io.stream cimport stream_flush
 from fastmesh._core.io.tunnel cimport tunnel_begin, tunnel_compose, tunnel_fault
-from fastmesh._core.wire.headers cimport FIELD_TRAILER
+from fastmesh._core.wire.grpc_web cimport WEB_GRPC_BYTES, web_grpc_type
+from fastmesh._core.wire.headers cimport FIELD_TRAILER, Field
 from fastmesh._core.wire.http1_head cimport (
-    FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_NONE, FRAMING_TUNNEL, HEAD_HAS_LENGTH, HEAD_KEEP_ALIVE,
-    HEAD_UPGRADE, METHOD_CONNECT, Http1Head, Http1Resume,
+    FRAMING_CHUNKED, FRAMING_CLOSE, FRAMING_LENGTH, FRAMING_NONE, FRAMING_TUNNEL, HEAD_DROPS, HEAD_HAS_LENGTH,
+    HEAD_KEEP_ALIVE, HEAD_UPGRADE, METHOD_CONNECT, Http1Head, Http1Resume,
     http1_response_bodiless, http1_response_framing, http1_response_parse,
 )
 from fastmesh._core.wire.http1_write cimport (
-    EDIT_CHUNKED, EDIT_CLOSE, EDIT_DROP_CODING, EDIT_DROP_LENGTH, EDIT_KEEP_ALIVE, EDIT_NEVER, EDIT_UPGRADE, HeadEdit,
+    EDIT_CHUNKED, EDIT_CLOSE, EDIT_DROP_CODING, EDIT_DROP_LENGTH, EDIT_KEEP_ALIVE, EDIT_NEVER, EDIT_TYPE, EDIT_UPGRADE,
+    HeadEdit,
     http1_response_write,
 )
 from fastmesh._core.wire.http2_write cimport block_response_write
@@ -234,6 +236,36 @@ cdef void response_pipe(Worker* w, Exchange* x, const Conn* down, u8 framing) no
                            and (not x.response.sized or announces_trailers(&w.head)))
 
 
+# A gRPC response to a gRPC-Web request: how its body goes on, and the index of its Content-Type. -1: it is none and goes on as
+# it is.
+cdef i32 response_web(Worker* w, Exchange* x, const Conn* down, const Conn* up, u8 framing) noexcept nogil:
+    cdef i32 type = web_grpc_type(&w.head, buf_head(&up.inb))
+    if type < 0 or framing != FRAMING_STREAM:
+        return type
+    x.response.web = <u8>(PIPE_ENCODE if x.flags & EX_WEB_ANSWER_TEXT else PIPE_BINARY)
+    x.response.wrap = <u8>(not down.id and not x.flags & EX_HTTP10)
+    if x.flags & EX_HTTP10:
+        # Its length is another than was said.
+        x.flags &= ~<u32>EX_DOWN_KEEP
+    return type
+
+
+# As Envoy says it: "+proto" where the server names no format.
+cdef void web_edit(Worker* w, const Exchange* x, i32 type, HeadEdit* edit) noexcept nogil:
+    cdef Field* field = &w.head.fields[type]
+    field.drop = 1
+    w.head.flags |= HEAD_DROPS
+    edit.type_off = field.value_off + WEB_GRPC_BYTES
+    edit.type_len = field.value_len - WEB_GRPC_BYTES
+    if x.flags & EX_WEB_ANSWER_TEXT:
+        edit.type = b"application/grpc-web-text" if edit.type_len else b"application/grpc-web-text+proto"
+    else:
+        edit.type = b"application/grpc-web" if edit.type_len else b"application/grpc-web+proto"
+    edit.flags |= EDIT_TYPE
+    if x.response.web:
+        edit.flags |= EDIT_DROP_LENGTH
+
+
 # Trailers-only with a status that the route wants to see answered elsewhere. True: the request is on its way there.
 cdef bint response_retry(Worker* w, Exchange* x, Conn* up) noexcept nogil:
     if not up.stream & STREAM_REMOTE_END or buf_len(&up.inb) != w.head.head_bytes:
@@ -248,6 +280,7 @@ cdef bint response_deliver(Worker* w, Exchange* x, Conn* down, Conn* up) noexcep
     cdef HeadEdit edit
     cdef u8 framing = response_framing(w, x, up)
     cdef u32 head_bytes = w.head.head_bytes
+    cdef i32 type = -1
     cdef i64 head_n
     cdef u32 fault
     if not x.flags & EX_RESPONDED:
@@ -266,7 +299,11 @@ cdef bint response_deliver(Worker* w, Exchange* x, Conn* down, Conn* up) noexcep
     if x.flags & EX_GRPC:
         # A trailers-only answer has its status in the head.
         pipe_note_grpc(&x.response, &w.head, buf_head(&up.inb))
+        if x.flags & EX_WEB:
+            type = response_web(w, x, down, up, framing)
     response_edit(w, x, down, up, framing, &edit)
+    if type >= 0:
+        web_edit(w, x, type, &edit)
     x.response.sent = head_bytes
     x.response.head = head_bytes
     if not x.response.done and pipe_take(w, &x.response, up) == BAD:

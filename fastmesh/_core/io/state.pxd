@@ -8,6 +8,7 @@ from fastmesh._core.base.types cimport i32, i64, u8, u16, u32, u64
 from fastmesh._core.base.wheel cimport Timer, Wheel
 from fastmesh._core.routing.balancer cimport BalancerState
 from fastmesh._core.routing.snapshot cimport ADDRESS_KEY_BYTES, Snapshot
+from fastmesh._core.wire.grpc_web cimport WebFrames
 from fastmesh._core.wire.hpack cimport HpackDecoder, HpackEncoder
 from fastmesh._core.wire.http1_chunked cimport Chunked
 from fastmesh._core.wire.http1_head cimport Http1Head, Http1Resume
@@ -178,6 +179,13 @@ ctypedef struct Session:
     HpackDecoder decoder
     HpackEncoder encoder
 
+# What becomes of a body on its way between gRPC-Web and gRPC.
+cdef enum PipeWeb:
+    PIPE_PLAIN = 0
+    PIPE_BINARY         # trailers become its last message
+    PIPE_ENCODE         # so they do, and all of it text
+    PIPE_DECODE         # text becomes bytes
+
 # One direction of an exchange's body.
 ctypedef struct Pipe:
     u8 framing          # Framing
@@ -190,12 +198,16 @@ ctypedef struct Pipe:
     u8 fault            # Http1Fault after PUMP_BAD
     u32 tail            # trailer section that follows `ready`, for a receiver that gets it in another form
     u16 grpc            # grpc-status of the trailers, and one; 0: none
+    u8 web              # PipeWeb
+    u8 web_sent         # of the unit of text that `ready` begins with, what the receiver has
     u32 sent            # bytes from the source's r on that were forwarded but are kept for a replay
     u32 head            # of those, the message's head
     u32 ready           # bytes behind `sent` that are lawful body and not yet forwarded
+    u8 web_scan         # PIPE_DECODE: state of web_text_scan
     u64 left_bytes      # FRAMING_LENGTH: not yet taken into ready
     u64 moved_bytes     # forwarded so far, heads excluded
     Chunked chunked
+    WebFrames frames    # PIPE_BINARY: at the end of `ready`; PIPE_ENCODE: at its beginning
 
 cdef enum ExchangePhase:
     PHASE_ROUTE = 0     # no endpoint yet
@@ -232,6 +244,9 @@ cdef enum ExchangeFlag:
     EX_TLS = 8388608        # of those: it begins with a ClientHello, by which it is routed
     EX_PROXY_V1 = 16777216  # its upstream connection begins with a PROXY protocol header
     EX_PROXY_V2 = 33554432
+    EX_WEB = 67108864       # a gRPC-Web request that goes on as gRPC
+    EX_WEB_TEXT = 134217728 # of those: its body is text
+    EX_WEB_ANSWER_TEXT = 268435456  # of those: the answer's is
 
 ctypedef struct Exchange:
     u32 generation          # SlabHeader

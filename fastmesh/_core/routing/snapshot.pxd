@@ -89,6 +89,7 @@ ctypedef struct Route:
     i64 request_timeout_ns  # whole exchange; 0 = none
     i64 per_try_timeout_ns  # request sent to response head; 0 = none
     u8 retry_connect        # further endpoints tried when one cannot be connected to
+    u8 grpc_web             # 1: gRPC-Web requests are bridged to gRPC
     u32 retry_grpc          # bit per grpc-status: answered trailers-only, the request goes to another endpoint (at most
                             #   retry_connect of them); 0 = none
     u64 order               # position in the config; earlier wins among equals

@@ -23,6 +23,7 @@ cdef enum EditFlag:
     EDIT_XFF_REPLACE = 1024  # with EDIT_XFF / EDIT_FORWARDED: what the client sent is left out, not added to
     EDIT_CHUNKED = 2048      # frame the body by Transfer-Encoding: chunked, and by nothing else (a body of unknown length
                              # that came by HTTP/2); HTTP/1 only
+    EDIT_TYPE = 8192         # add a Content-Type; the one that came is to be dropped by the caller
     EDIT_NEVER = 4096        # every field as a never-indexed literal; HTTP/2 only
 
 ctypedef struct HeadEdit:
@@ -34,6 +35,9 @@ ctypedef struct HeadEdit:
     const u8* client         # borrows the connection for the call: text of the client's IP address, no brackets
     u32 client_len
     const u8* date           # response: borrows the worker's clock text (29 bytes), written when Date is missing
+    const char* type         # EDIT_TYPE: a static media type, and bytes of the head that follow it
+    u32 type_off
+    u32 type_len
     u8 https                 # 1: the client came by TLS
     u8 max_forwards
     u8 received_http2        # 1: the head came by HTTP/2, which Via says (RFC 9110 7.6.3)

@@ -1,31 +1,35 @@
 # gRPC-Web (grpc.io, PROTOCOL-WEB.md): media types, the edges of messages, the text form.
 # Law: whole == byte-by-byte == every split; what is encoded decodes to itself; nothing is kept of the bytes but where they
 # stand, so a call that could not take them all is repeated with the rest.
-from fastmesh._core.base.types cimport u8, u32
-from fastmesh._core.wire.headers cimport Field
+from fastmesh._core.base.types cimport i32, u8, u32
 from fastmesh._core.wire.http1_types cimport Http1Head
 
 cdef enum:
     WEB_FRAME_BYTES = 5     # flags and length before each message
     WEB_TRAILERS = 0x80     # flag of the frame that has the trailers
     WEB_UNIT = 4            # characters of base64, for three bytes
+    WEB_GRPC_BYTES = 16     # of application/grpc
 
 cdef enum WebMedia:
     WEB_NONE = 0            # no gRPC-Web
     WEB_BINARY              # application/grpc-web
     WEB_TEXT                # application/grpc-web-text
 
+# Bytes of a Content-Type that say so: the rest is its format and parameters.
+cdef inline u32 web_media_bytes(WebMedia media) noexcept nogil:
+    return 25 if media == WEB_TEXT else 20 if media == WEB_BINARY else 0
+
 # Where a stream of messages stands. All zero: between two of them.
 ctypedef struct WebFrames:
     u32 left                # bytes of the payload; of its length what was read, before that is whole
     u8 have                 # bytes read of the frame's header, WEB_FRAME_BYTES inside the payload
 
-# Which of them the Content-Type of this request is, whatever format and parameters follow. *type: its field.
-cdef WebMedia web_media(const Http1Head* head, const u8* data, const Field** type) noexcept nogil
+# Which of them the Content-Type of this request is, whatever format and parameters follow. *type: index of that field.
+cdef WebMedia web_media(const Http1Head* head, const u8* data, i32* type) noexcept nogil
 # Whether the answer is to be text: what Accept names, the request's own form when it names neither.
 cdef bint web_wants_text(const Http1Head* head, const u8* data, WebMedia request) noexcept nogil
-# The Content-Type of a gRPC response, NULL: it is none.
-cdef const Field* web_grpc_type(const Http1Head* head, const u8* data) noexcept nogil
+# Index of the Content-Type of a gRPC response, -1: it is none.
+cdef i32 web_grpc_type(const Http1Head* head, const u8* data) noexcept nogil
 
 # Goes on over n bytes of messages.
 cdef void web_frames_pass(WebFrames* f, const u8* data, size_t n) noexcept nogil

@@ -1,11 +1,11 @@
 from libc.string cimport memset
 
 from fastmesh._core.base.status cimport BAD, OK
-from fastmesh._core.base.types cimport u8, u16, u32
+from fastmesh._core.base.types cimport i32, u8, u16, u32
 from fastmesh._core.wire.grpc_web cimport (
-    WEB_BINARY, WEB_FRAME_BYTES, WEB_NONE, WEB_TEXT, WEB_UNIT, WebFrames, WebMedia,
+    WEB_BINARY, WEB_FRAME_BYTES, WEB_GRPC_BYTES, WEB_NONE, WEB_TEXT, WEB_UNIT, WebFrames, WebMedia,
 )
-from fastmesh._core.wire.headers cimport FIELD_CONTENT_TYPE, Field
+from fastmesh._core.wire.headers cimport FIELD_CONTENT_TYPE
 from fastmesh._core.wire.http1_fields cimport field_find
 from fastmesh._core.wire.http1_types cimport Http1Head
 from fastmesh._core.wire.token cimport list_next, starts_with
@@ -43,24 +43,25 @@ cdef WebMedia media_of(const u8* p, size_t n) noexcept nogil:
 
 
 # The one Content-Type; with several of them nobody knows what the body is.
-cdef const Field* content_type(const Http1Head* head) noexcept nogil:
-    cdef const Field* found = NULL
+cdef i32 content_type(const Http1Head* head) noexcept nogil:
+    cdef i32 found = -1
     cdef u16 i
     for i in range(head.nfields):
         if head.fields[i].id == FIELD_CONTENT_TYPE:
-            if found != NULL:
-                return NULL
-            found = &head.fields[i]
+            if found >= 0:
+                return -1
+            found = i
     return found
 
 
-cdef WebMedia web_media(const Http1Head* head, const u8* data, const Field** type) noexcept nogil:
-    type[0] = content_type(head)
-    return media_of(data + type[0].value_off, type[0].value_len) if type[0] != NULL else WEB_NONE
+cdef WebMedia web_media(const Http1Head* head, const u8* data, i32* type) noexcept nogil:
+    cdef i32 at = content_type(head)
+    type[0] = at
+    return media_of(data + head.fields[at].value_off, head.fields[at].value_len) if at >= 0 else WEB_NONE
 
 
 cdef bint web_wants_text(const Http1Head* head, const u8* data, WebMedia request) noexcept nogil:
-    cdef int at = field_find(head, data, b"accept")
+    cdef i32 at = field_find(head, data, b"accept")
     cdef size_t next = 0, off = 0, n = 0
     cdef const u8* value
     cdef WebMedia named
@@ -73,15 +74,17 @@ cdef bint web_wants_text(const Http1Head* head, const u8* data, WebMedia request
     return request == WEB_TEXT
 
 
-cdef const Field* web_grpc_type(const Http1Head* head, const u8* data) noexcept nogil:
-    cdef const Field* type = content_type(head)
+cdef i32 web_grpc_type(const Http1Head* head, const u8* data) noexcept nogil:
+    cdef i32 at = content_type(head)
     cdef const u8* value
-    if type == NULL:
-        return NULL
-    value = data + type.value_off
-    if starts_with(value, type.value_len, b"application/grpc") and is_end_of_type(value + 16, type.value_len - 16):
-        return type
-    return NULL
+    cdef size_t n
+    if at < 0:
+        return -1
+    value = data + head.fields[at].value_off
+    n = head.fields[at].value_len
+    if not starts_with(value, n, b"application/grpc"):
+        return -1
+    return at if is_end_of_type(value + WEB_GRPC_BYTES, n - WEB_GRPC_BYTES) else -1
 
 
 # --- messages

@@ -3,6 +3,7 @@
 from fastmesh._core.base.types cimport u8, u16, u32, u64
 
 cdef enum:
+    CHUNK_EXTRA = 32             # what chunked_write adds to its data, and a last chunk
     CHUNK_LINE_MAX = 4096        # one chunk-size line with extensions
     CHUNK_OVERHEAD_MAX = 65536   # extension bytes of one body beyond which it is refused (each costs us, none helps)
 
@@ -20,3 +21,7 @@ cdef void chunked_init(Chunked* c) noexcept nogil
 cdef int chunked_scan(Chunked* c, const u8* data, size_t n, size_t* used, size_t* payload) noexcept nogil
 # The same, and moves the payload together to data[0 .. *payload), for a receiver that knows no chunks.
 cdef int chunked_strip(Chunked* c, u8* data, size_t n, size_t* used, size_t* payload) noexcept nogil
+# One chunk of these bytes (n > 0) at out, which has room for them and CHUNK_EXTRA. Bytes written.
+cdef u32 chunked_write(u8* out, const u8* data, u32 n) noexcept nogil
+# The last chunk, and the trailer section that may follow it (`tail_n` bytes; 0: none). Bytes written.
+cdef u32 chunked_finish(u8* out, const u8* tail, u32 tail_n) noexcept nogil

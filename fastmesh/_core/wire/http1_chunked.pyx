@@ -1,4 +1,4 @@
-from libc.string cimport memmove
+from libc.string cimport memcpy, memmove
 from fastmesh._core.base.status cimport AGAIN, BAD, OK
 from fastmesh._core.base.types cimport u8, u16, u32, u64
 from fastmesh._core.ffi.simd cimport FM_CLASS_ESCAPED, FM_CLASS_QUOTED, FM_CLASS_TOKEN, fm_class, fm_hex
@@ -149,3 +149,34 @@ cdef int chunked_scan(Chunked* c, const u8* data, size_t n, size_t* used, size_t
 
 cdef int chunked_strip(Chunked* c, u8* data, size_t n, size_t* used, size_t* payload) noexcept nogil:
     return chunked_walk(c, data, data, n, used, payload)
+
+
+cdef u32 line_write(u8* out, u32 n) noexcept nogil:
+    """The size line of a chunk."""
+    cdef u32 digits = 1, i, digit
+    while digits < 8 and n >> (4 * digits):
+        digits += 1
+    for i in range(digits):
+        digit = (n >> (4 * (digits - 1 - i))) & 15
+        out[i] = <u8>(48 + digit if digit < 10 else 87 + digit)
+    out[digits] = 13
+    out[digits + 1] = 10
+    return digits + 2
+
+
+cdef u32 chunked_write(u8* out, const u8* data, u32 n) noexcept nogil:
+    cdef u32 at = line_write(out, n)
+    memcpy(out + at, data, n)
+    at += n
+    out[at] = 13
+    out[at + 1] = 10
+    return at + 2
+
+
+cdef u32 chunked_finish(u8* out, const u8* tail, u32 tail_n) noexcept nogil:
+    memcpy(out, <const char*>b"0\r\n", 3)
+    if tail_n:
+        memcpy(out + 3, tail, tail_n)
+        return 3 + tail_n
+    memcpy(out + 3, <const char*>b"\r\n", 2)
+    return 5

@@ -73,6 +73,7 @@ cdef enum Http1Fault:
     FAULT_UPGRADE                # an upgrade that cannot be forwarded safely (malformed, or with a request body)
     FAULT_PSEUDO                 # HTTP/2: a pseudo-header missing, repeated, unknown or misplaced (RFC 9113 8.3)
     FAULT_CONNECTION_FIELD       # HTTP/2: a connection-specific field, or TE other than trailers (RFC 9113 8.2.2)
+    FAULT_WEB_TEXT               # a body: gRPC-Web's text is no base64
 
 ctypedef struct Http1Limits:
     u32 head_bytes          # start line, fields and the empty line together; default 65536

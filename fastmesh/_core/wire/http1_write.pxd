@@ -3,7 +3,8 @@
 from fastmesh._core.base.types cimport u8, u16, i64
 from fastmesh._core.wire.edit cimport (
     EditFlag, EDIT_CLOSE, EDIT_KEEP_ALIVE, EDIT_UPGRADE, EDIT_DROP_CODING, EDIT_DROP_LENGTH, EDIT_DROP_EXPECT,
-    EDIT_TE_TRAILERS, EDIT_MAX_FORWARDS, EDIT_FORWARDED, EDIT_XFF, EDIT_XFF_REPLACE, EDIT_CHUNKED, EDIT_NEVER, HeadEdit,
+    EDIT_TE_TRAILERS, EDIT_TYPE, EDIT_MAX_FORWARDS, EDIT_FORWARDED, EDIT_XFF, EDIT_XFF_REPLACE, EDIT_CHUNKED,
+    EDIT_NEVER, HeadEdit,
 )
 from fastmesh._core.wire.http1_head cimport Http1Head
 

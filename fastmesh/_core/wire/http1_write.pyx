@@ -2,7 +2,7 @@ from fastmesh._core.base.types cimport u8, u16, u32, i64
 from fastmesh._core.ffi.simd cimport fm_reason_text, fm_reasons
 from fastmesh._core.wire.edit cimport (
     DATE_BYTES, EDIT_CHUNKED, EDIT_CLOSE, EDIT_FORWARDED, EDIT_KEEP_ALIVE, EDIT_MAX_FORWARDS, EDIT_TE_TRAILERS,
-    EDIT_UPGRADE, EDIT_XFF, XFF_CHAIN, XFF_PROTO, HeadEdit, edit_drops, edit_flags, is_h2c, put_forwarded, put_xff,
+    EDIT_TYPE, EDIT_UPGRADE, EDIT_XFF, XFF_CHAIN, XFF_PROTO, HeadEdit, edit_drops, edit_flags, is_h2c, put_forwarded, put_xff,
     via_version,
 )
 from fastmesh._core.wire.headers cimport FIELD_EXPECT, FIELD_HOST, Field
@@ -15,7 +15,7 @@ from fastmesh._core.wire.websocket cimport WEBSOCKET_ACCEPT_BYTES
 
 cdef enum:
     CONNECTION_EDITS = EDIT_CLOSE | EDIT_KEEP_ALIVE | EDIT_UPGRADE | EDIT_TE_TRAILERS
-    ADDING_EDITS = CONNECTION_EDITS | EDIT_MAX_FORWARDS | EDIT_FORWARDED | EDIT_XFF | EDIT_CHUNKED
+    ADDING_EDITS = CONNECTION_EDITS | EDIT_MAX_FORWARDS | EDIT_FORWARDED | EDIT_XFF | EDIT_CHUNKED | EDIT_TYPE
 
 
 cdef inline size_t fields_start(const Http1Head* head) noexcept nogil:
@@ -101,6 +101,11 @@ cdef void put_additions(Out* out, const Http1Head* head, const u8* data, const H
         put_text(out, b"\r\n")
     if flags & (EDIT_FORWARDED | EDIT_XFF):
         put_forwarding(out, head, data, edit)
+    if flags & EDIT_TYPE:
+        put_text(out, b"Content-Type: ")
+        put_text(out, edit.type)
+        put(out, data + edit.type_off, edit.type_len)
+        put_text(out, b"\r\n")
     if flags & EDIT_CHUNKED:
         put_text(out, b"Transfer-Encoding: chunked\r\n")
     if flags & EDIT_TE_TRAILERS:

@@ -3,8 +3,8 @@ from fastmesh._core.base.status cimport FULL
 from fastmesh._core.base.types cimport u8, u16, u32, i64
 from fastmesh._core.ffi.simd cimport fm_fold
 from fastmesh._core.wire.edit cimport (
-    DATE_BYTES, EDIT_CHUNKED, EDIT_FORWARDED, EDIT_MAX_FORWARDS, EDIT_NEVER, EDIT_TE_TRAILERS, EDIT_UPGRADE, EDIT_XFF,
-    XFF_CHAIN, XFF_PROTO, HeadEdit, edit_drops, edit_flags, is_h2c, put_forwarded, put_xff, via_version,
+    DATE_BYTES, EDIT_CHUNKED, EDIT_FORWARDED, EDIT_MAX_FORWARDS, EDIT_NEVER, EDIT_TE_TRAILERS, EDIT_TYPE, EDIT_UPGRADE,
+    EDIT_XFF, XFF_CHAIN, XFF_PROTO, HeadEdit, edit_drops, edit_flags, is_h2c, put_forwarded, put_xff, via_version,
 )
 from fastmesh._core.wire.headers cimport (
     FIELD_AUTHORIZATION, FIELD_CONTENT_LENGTH, FIELD_COOKIE, FIELD_EXPECT, FIELD_HOST, FIELD_OTHER,
@@ -142,6 +142,11 @@ cdef void put_additions(Block* b, const Http1Head* head, const u8* data, const H
         out_init(&value, b.work, b.work_room)
         put_number(&value, edit.max_forwards)
         add_composed(b, b"max-forwards", &value)
+    if edit.flags & EDIT_TYPE:
+        out_init(&value, b.work, b.work_room)
+        put_text(&value, edit.type)
+        put(&value, data + edit.type_off, edit.type_len)
+        add_composed(b, b"content-type", &value)
     if edit.flags & (EDIT_FORWARDED | EDIT_XFF):
         put_forwarding(b, head, data, edit)
 
