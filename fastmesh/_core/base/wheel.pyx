@@ -97,6 +97,10 @@ cdef void timer_init(Timer* t) noexcept nogil:
 cdef void wheel_set(Wheel* w, u32 index, i64 deadline_ns) noexcept nogil:
     cdef Timer* t = timer_at(w, index)
     cdef i64 tick
+    if t.slot != <u32>WHEEL_NONE and deadline_ns >= t.deadline_ns:
+        # Its slot comes no later than the old deadline did: what is put off, as most are, stays where it is.
+        t.deadline_ns = deadline_ns
+        return
     t.deadline_ns = deadline_ns if deadline_ns > 0 else 1
     tick = tick_of(w, t.deadline_ns)
     if tick <= w.last_tick:

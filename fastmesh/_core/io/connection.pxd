@@ -1,5 +1,6 @@
 # One socket of a worker: open, read, write, defer, close. Knows no HTTP and no other connection.
 # Law: edge-triggered. A client's socket is watched for room once it has lacked it. A short read clears READABLE, a short write clears WRITABLE, and nobody waits for an edge that has been.
+from fastmesh._core.base.status cimport OK
 from fastmesh._core.base.types cimport i32, i64, u8, u32, u64
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_DEFERRED, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_WRITABLE, Conn, Worker,
@@ -18,8 +19,8 @@ cdef i64 conn_recv(Worker* w, Conn* c) noexcept nogil
 cdef int conn_room(Worker* w, Conn* c, u64 expect, bint movable) noexcept nogil
 # Bytes written (0: blocked), or IO.
 cdef i64 conn_send(Worker* w, Conn* c, const u8* data, size_t n) noexcept nogil
-# Writes out outb. OK: empty now. BLOCKED. IO.
-cdef int conn_flush(Worker* w, Conn* c) noexcept nogil
+# Writes out outb, which is there. OK: empty now. BLOCKED. IO.
+cdef int conn_write_out(Worker* w, Conn* c) noexcept nogil
 # Writes a head, which is kept in outb when it does not go out whole, and after it body bytes, which are not.
 # >= 0: body bytes written. IO. FULL: no buffer to keep the head in; the connection is of no more use.
 cdef i64 conn_send_head(Worker* w, Conn* c, const u8* head, size_t head_n, const u8* body, size_t body_n) noexcept nogil
@@ -29,6 +30,10 @@ cdef int conn_drop_input(Worker* w, Conn* c) noexcept nogil
 cdef void conn_defer(Worker* w, Conn* c) noexcept nogil
 # Half-close: FIN after everything written.
 cdef void conn_shut(Worker* w, Conn* c) noexcept nogil
+
+# As conn_write_out; mostly there is nothing.
+cdef inline int conn_flush(Worker* w, Conn* c) noexcept nogil:
+    return <int>OK if c.outb.data == NULL else conn_write_out(w, c)
 
 cdef inline Conn* conn_get(Worker* w, u64 handle) noexcept nogil:
     return <Conn*>slab_get(&w.conns, handle)

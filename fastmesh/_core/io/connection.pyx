@@ -148,11 +148,8 @@ cdef i64 conn_sent(Worker* w, Conn* c, long sent, size_t n) noexcept nogil:
     return IO
 
 
-cdef int conn_flush(Worker* w, Conn* c) noexcept nogil:
-    cdef i64 n
-    if c.outb.data == NULL:
-        return OK
-    n = conn_send(w, c, buf_head(&c.outb), buf_len(&c.outb))
+cdef int conn_write_out(Worker* w, Conn* c) noexcept nogil:
+    cdef i64 n = conn_send(w, c, buf_head(&c.outb), buf_len(&c.outb))
     if n < 0:
         return IO
     buf_consume(&c.outb, <u32>n)

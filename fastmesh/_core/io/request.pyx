@@ -275,7 +275,8 @@ cdef inline bint speaks_http2(Worker* w, const Exchange* x) noexcept nogil:
 cdef bint request_take(Worker* w, Exchange* x, Conn* down, bint queue) noexcept nogil:
     cdef Conn* up = NULL
     cdef bint http2 = speaks_http2(w, x)
-    cdef bint fresh = proxy_wanted(w, x, x.backend) or x.flags & EX_FRESH
+    cdef bint proxied = w.snap.backends[x.backend].send_proxy or x.flags & (EX_PROXY_V1 | EX_PROXY_V2)
+    cdef bint fresh = (proxied and proxy_wanted(w, x, x.backend)) or x.flags & EX_FRESH
     cdef int r = FULL if queue else upstream_take(w, x.slot, http2, fresh, &up, &x.error)
     if r == FULL:
         request_enqueue(w, x)
