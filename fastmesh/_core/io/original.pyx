@@ -4,7 +4,7 @@ from fastmesh._core.base.meter cimport METER_NONE
 from fastmesh._core.base.slab cimport slab_live
 from fastmesh._core.base.types cimport u16
 from fastmesh._core.ffi.atomic cimport meter_add
-from fastmesh._core.ffi.linux cimport AF_INET, sockaddr, sockaddr_storage, sys_getsockname, sys_original_dst
+from fastmesh._core.ffi.linux cimport sockaddr, sockaddr_storage, sys_getsockname, sys_original_dst
 from fastmesh._core.io.client cimport client_close
 from fastmesh._core.io.fault cimport FAULT_LOOP, FAULT_OVERLOAD
 from fastmesh._core.io.meters cimport block_of
@@ -14,7 +14,6 @@ from fastmesh._core.io.originals cimport (
 )
 from fastmesh._core.io.state cimport EVENT_LOOP, LISTENERS_MAX, Event
 from fastmesh._core.io.upstream cimport upstream_close, upstream_report
-from fastmesh._core.routing.original cimport address_key
 from fastmesh._core.routing.snapshot cimport ADDRESS_KEY_BYTES, ROLE_OUTBOUND, ROLE_TPROXY
 
 cdef enum:
@@ -73,8 +72,7 @@ cdef bint is_loop(Worker* w, const Conn* c, u8 role, const u8* key) noexcept nog
             return 1
         if own_key(c, other) and memcmp(key, other, ADDRESS_KEY_BYTES) == 0:
             return 1
-    address_key(other, 4 if c.family == AF_INET else 6, c.address, c.port)
-    return originals_dialled_by_us(w, other, key)
+    return originals_dialled_by_us(w, c, key)
 
 
 cdef void refuse(Worker* w, Conn* c, u32 fault) noexcept nogil:

@@ -1,7 +1,7 @@
 # The addresses that intercepted connections were meant for. Each has a slot, as the endpoints of a snapshot have, so that
 # connections to it are pooled, capped and counted alike; the slot is its own while a client or a connection needs it.
 # Law: a bounded table. What no client needs any more stays until its place is wanted, the longest unused first.
-from fastmesh._core.base.types cimport u8, u32
+from fastmesh._core.base.types cimport i32, u8, u32, u64
 from fastmesh._core.ffi.linux cimport sockaddr
 from fastmesh._core.io.state cimport Conn, Original, Worker
 from fastmesh._core.routing.snapshot cimport Snapshot
@@ -41,8 +41,11 @@ cdef u8 original_protocol_of(Worker* w, const Conn* down) noexcept nogil
 cdef inline u8 original_listens(Worker* w, const Conn* down) noexcept nogil:
     return original_protocol_of(w, down) if down.slot_gen else w.snap.listeners[down.listener].protocol
 
-# A connection of ours was begun to `to`: it is remembered, and known should it be redirected to us. hung_up: it is closed.
-cdef void originals_dialled(Worker* w, Conn* c, const sockaddr* to) noexcept nogil
+# A connection of ours was begun to `to`: it is remembered, and known should it be redirected to us. Answers what it is known by,
+# 0: nothing. hung_up: it is closed.
+cdef u64 originals_dialled(Worker* w, i32 fd, const sockaddr* to) noexcept nogil
 cdef void originals_hung_up(Worker* w, const Conn* c) noexcept nogil
-# Whether the connection between these two is one of the process's own.
-cdef bint originals_dialled_by_us(Worker* w, const u8* client, const u8* to) noexcept nogil
+# Whether a client connection that was meant for `to` is one of the process's own.
+cdef bint originals_dialled_by_us(Worker* w, const Conn* c, const u8* to) noexcept nogil
+# The same of one that has a place: another worker may have accepted it before it was remembered.
+cdef bint originals_came_back(Worker* w, const Conn* down) noexcept nogil

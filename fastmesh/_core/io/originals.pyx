@@ -2,7 +2,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from fastmesh._core.base.key cimport KEY_EXACT, key_hash
 from fastmesh._core.base.text cimport Text, text_init, text_ip, text_str, text_u64
-from fastmesh._core.base.types cimport u16, u64
+from fastmesh._core.base.types cimport u16
 from fastmesh._core.ffi.atomic cimport meter_read, meter_set
 from fastmesh._core.ffi.linux cimport (
     AF_INET, AF_INET6, htons, ntohs, sockaddr_in, sockaddr_in6, sockaddr_storage, sys_getsockname,
@@ -253,15 +253,17 @@ cdef inline u64* dialled_cell(Worker* w, u64 ends) noexcept nogil:
     return &w.shared.dialled[(ends >> 8) & (DIALLED - 1)]
 
 
-cdef void originals_dialled(Worker* w, Conn* c, const sockaddr* to) noexcept nogil:
+cdef u64 originals_dialled(Worker* w, i32 fd, const sockaddr* to) noexcept nogil:
     cdef sockaddr_storage own
     cdef unsigned int n = sizeof(sockaddr_storage)
     cdef u8[ADDRESS_KEY_BYTES] local
     cdef u8[ADDRESS_KEY_BYTES] remote
-    if not originals_key(to, remote) or sys_getsockname(c.fd, &own, &n) < 0 or not originals_key(<sockaddr*>&own, local):
-        return
-    c.parent = ends_hash(w, local, remote)
-    meter_set(dialled_cell(w, c.parent), c.parent)
+    cdef u64 ends
+    if not originals_key(to, remote) or sys_getsockname(fd, &own, &n) < 0 or not originals_key(<sockaddr*>&own, local):
+        return 0
+    ends = ends_hash(w, local, remote)
+    meter_set(dialled_cell(w, ends), ends)
+    return ends
 
 
 cdef void originals_hung_up(Worker* w, const Conn* c) noexcept nogil:
@@ -269,6 +271,14 @@ cdef void originals_hung_up(Worker* w, const Conn* c) noexcept nogil:
         meter_set(dialled_cell(w, c.parent), 0)
 
 
-cdef bint originals_dialled_by_us(Worker* w, const u8* client, const u8* to) noexcept nogil:
-    cdef u64 ends = ends_hash(w, client, to)
+cdef bint originals_dialled_by_us(Worker* w, const Conn* c, const u8* to) noexcept nogil:
+    cdef u8[ADDRESS_KEY_BYTES] client
+    cdef u64 ends
+    address_key(client, 4 if c.family == AF_INET else 6, c.address, c.port)
+    ends = ends_hash(w, client, to)
     return meter_read(dialled_cell(w, ends)) == ends
+
+
+cdef bint originals_came_back(Worker* w, const Conn* down) noexcept nogil:
+    cdef const Original* o = original_of(w, down)
+    return o != NULL and originals_dialled_by_us(w, down, o.key)

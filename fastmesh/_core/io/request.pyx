@@ -11,7 +11,7 @@ from fastmesh._core.io.access_log cimport access_log_begin
 from fastmesh._core.io.client cimport client_refuse
 from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_get, conn_handle
 from fastmesh._core.io.fault cimport (
-    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_NO_ENDPOINT, FAULT_NO_ROUTE, FAULT_OVERLOAD, FAULT_PENDING_LIMIT,
+    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_LOOP, FAULT_NO_ENDPOINT, FAULT_NO_ROUTE, FAULT_OVERLOAD, FAULT_PENDING_LIMIT,
     FAULT_UPGRADE_UNSUPPORTED, FAULT_UPSTREAM_RESET,
 )
 from fastmesh._core.io.finish cimport (
@@ -19,7 +19,7 @@ from fastmesh._core.io.finish cimport (
     exchange_uncount, exchange_unqueue, request_pipe,
 )
 from fastmesh._core.io.meters cimport block_of
-from fastmesh._core.io.originals cimport original_pick, original_route
+from fastmesh._core.io.originals cimport original_pick, original_route, originals_came_back
 from fastmesh._core.io.pipe cimport (
     PUMP_BAD, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, STRIP_FRAMING, pipe_forget,
     pipe_init, pipe_over, pipe_pump, pipe_start, pipe_take,
@@ -247,6 +247,9 @@ cdef bint request_reroute(Worker* w, Exchange* x, Conn* down) noexcept nogil:
 
 cdef void request_connect(Worker* w, Exchange* x, Conn* down) noexcept nogil:
     cdef u32 picked
+    if down.slot_gen and down.served == 0 and originals_came_back(w, down):
+        exchange_fail(w, x, FAULT_LOOP)
+        return
     while True:
         if x.version != w.snap.version:
             if not request_reroute(w, x, down):

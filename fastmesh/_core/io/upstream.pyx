@@ -125,6 +125,7 @@ cdef int upstream_dial(Worker* w, u32 slot, const Backend* backend, Conn** out, 
     cdef u16 family = address.sa_family
     cdef long fd = sys_socket(family)
     cdef long r
+    cdef u64 ends = 0
     cdef Conn* c
     meters_count(&w.meters, COUNT_CONNECTS, 1)
     meter_add(&w.meters.endpoints[slot].connects, 1)
@@ -140,6 +141,9 @@ cdef int upstream_dial(Worker* w, u32 slot, const Backend* backend, Conn** out, 
             return LIMIT
         error[0] = <int>-r
         return IO
+    if w.snap.original_count:
+        # At once: another worker may be about to accept it.
+        ends = originals_dialled(w, <i32>fd, address)
     c = conn_open(w, <i32>fd, CONN_UP, UP_CONNECTING)
     if c == NULL:
         return LIMIT
@@ -147,8 +151,7 @@ cdef int upstream_dial(Worker* w, u32 slot, const Backend* backend, Conn** out, 
     c.slot_gen = w.balancer.slots[slot].slot_gen
     w.balancer.slots[slot].open_count += 1
     w.up_count += 1
-    if w.snap.original_count:
-        originals_dialled(w, c, address)
+    c.parent = ends
     conn_deadline(w, c, w.now_ns + backend.connect_timeout_ns)
     out[0] = c
     return AGAIN
