@@ -139,6 +139,7 @@ cdef bint pair_pump(Worker* w, Relay* r, bint there, Conn* source, Conn* sink) n
     pipe_init(&p, FRAMING_CLOSE, 0)
     p.done = half.done
     p.ended = half.ended
+    p.wide = half.wide
     p.ready = half.ready
     p.moved_bytes = half.moved_bytes
     outcome = pipe_pump(w, &p, source, sink, &flags)
@@ -146,13 +147,15 @@ cdef bint pair_pump(Worker* w, Relay* r, bint there, Conn* source, Conn* sink) n
         pair_moved(w, r, there, p.moved_bytes - half.moved_bytes)
     half.done = p.done
     half.ended = p.ended
+    half.wide = p.wide
     half.ready = p.ready
     half.moved_bytes = p.moved_bytes
     if outcome == PUMP_YIELD:
         conn_defer(w, source)
     elif outcome == PUMP_DONE:
-        # Half-close: what the other side still has to say goes on.
-        conn_shut(w, sink)
+        # Half-close: what the other side still has to say goes on. After the second end both are closed at once.
+        if not (r.back.ended if there else r.there.ended):
+            conn_shut(w, sink)
     elif outcome == PUMP_FULL:
         pair_starve(w, r, sink if there else source)
     return outcome != PUMP_SOURCE_FAILED and outcome != PUMP_SINK_FAILED and outcome != PUMP_BAD

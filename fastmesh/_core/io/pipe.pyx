@@ -1,8 +1,8 @@
 from libc.string cimport memcpy, memset
 
 from fastmesh._core.base.buffer cimport (
-    BUFFER_LARGE, buf_after, buf_compact, buf_consume, buf_cut, buf_give, buf_grow, buf_head, buf_insert, buf_len,
-    buf_overwrite, buf_room, buf_take, buf_widen,
+    BUFFER_LARGE, BUFFER_SMALL, buf_after, buf_compact, buf_consume, buf_cut, buf_give, buf_grow, buf_head, buf_insert,
+    buf_len, buf_overwrite, buf_room, buf_take, buf_widen,
 )
 from fastmesh._core.base.meter cimport COUNT_BUFFERS_FULL, meters_count
 from fastmesh._core.base.status cimport AGAIN, BAD, BLOCKED, CLOSED, FULL, IO, OK
@@ -235,12 +235,12 @@ cdef void pipe_forget(Worker* w, Pipe* p, Conn* source) noexcept nogil:
 
 
 # How many bytes the source is known to bring, so that the read can be as large.
-cdef u64 pipe_expect(const Pipe* p, bint filled) noexcept nogil:
+cdef u64 pipe_expect(const Pipe* p) noexcept nogil:
     if p.framing == FRAMING_LENGTH:
         return p.left_bytes
-    if p.framing == FRAMING_CHUNKED and p.chunked.left_bytes > 0 and not filled:
+    if p.framing == FRAMING_CHUNKED and p.chunked.left_bytes > 0 and not p.wide:
         return p.chunked.left_bytes
-    return BUFFER_LARGE if filled else 0
+    return BUFFER_LARGE if p.wide else 0
 
 
 # Whether what was sent can no longer be kept: streaming the request goes before being able to repeat it.
@@ -253,8 +253,8 @@ cdef bint is_too_long_to_keep(Worker* w, const Pipe* p, const Conn* source, u64 
 
 
 # Reads more from the source. OK, or what stops the pump.
-cdef int pipe_fill(Worker* w, Pipe* p, Conn* source, u32* flags, bint* filled) noexcept nogil:
-    cdef u64 expect = pipe_expect(p, filled[0])
+cdef int pipe_fill(Worker* w, Pipe* p, Conn* source, u32* flags) noexcept nogil:
+    cdef u64 expect = pipe_expect(p)
     cdef u32 room
     cdef i64 n
     if flags[0] & EX_REPLAY and is_too_long_to_keep(w, p, source, expect):
@@ -265,7 +265,10 @@ cdef int pipe_fill(Worker* w, Pipe* p, Conn* source, u32* flags, bint* filled) n
     room = buf_room(&source.inb)
     n = side_recv(w, source)
     if n > 0:
-        filled[0] = n == room
+        if n == room:
+            p.wide = 1
+        elif n <= BUFFER_SMALL and room > <u32>BUFFER_SMALL:
+            p.wide = 0
         return OK
     if n == AGAIN:
         return PUMP_WAIT_SOURCE
@@ -472,7 +475,6 @@ cdef int start_stream(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_
 
 cdef int pipe_pump(Worker* w, Pipe* p, Conn* source, Conn* sink, u32* flags) noexcept nogil:
     cdef u64 until = p.moved_bytes + DRIVE_BYTES
-    cdef bint filled = 0
     cdef int r
     while True:
         r = pipe_send(w, p, source, sink, flags)
@@ -483,13 +485,16 @@ cdef int pipe_pump(Worker* w, Pipe* p, Conn* source, Conn* sink, u32* flags) noe
                 buf_give(&w.pools, &source.inb)
             return PUMP_DONE
         if p.moved_bytes > until:
+            # The next in turn reads into the same memory, which is still in the cache.
+            if buf_len(&source.inb) == 0:
+                buf_give(&w.pools, &source.inb)
             return PUMP_YIELD
         r = pipe_take(w, p, source)
         if r == OK:
             continue
         if r != AGAIN:
             return PUMP_BAD if r == BAD else PUMP_FULL
-        r = pipe_fill(w, p, source, flags, &filled)
+        r = pipe_fill(w, p, source, flags)
         if r == OK:
             continue
         if r == PUMP_SOURCE_END and p.framing == FRAMING_CLOSE:

@@ -203,6 +203,7 @@ ctypedef struct Pipe:
     u32 sent            # bytes from the source's r on that were forwarded but are kept for a replay
     u32 head            # of those, the message's head
     u32 ready           # bytes behind `sent` that are lawful body and not yet forwarded
+    u8 wide             # a read filled its buffer, and none since has left most of a large one empty: the next may be large
     u8 web_scan         # PIPE_DECODE: state of web_text_scan
     u64 left_bytes      # FRAMING_LENGTH: not yet taken into ready
     u64 moved_bytes     # forwarded so far, heads excluded
@@ -299,6 +300,7 @@ ctypedef struct Half:
     u32 ready
     u8 done
     u8 ended
+    u8 wide
 
 # An open relayed connection.
 ctypedef struct Relay:

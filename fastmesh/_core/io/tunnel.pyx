@@ -137,8 +137,9 @@ cdef bint tunnel_pump(Worker* w, Exchange* x, bint to_upstream, Conn* source, Co
     if r == PUMP_YIELD:
         conn_defer(w, source)
     elif r == PUMP_DONE:
-        # Half-close: what the other side still has to say goes on. A stream has heard it already.
-        if not sink.id:
+        # Half-close: what the other side still has to say goes on. A stream has heard it already; after the second
+        # end both are closed at once.
+        if not sink.id and not pipe_over(&x.response if to_upstream else &x.request):
             conn_shut(w, sink)
     elif r == PUMP_FULL:
         exchange_starve(w, x, source if to_upstream == 0 else sink)

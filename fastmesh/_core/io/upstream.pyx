@@ -302,7 +302,8 @@ cdef int upstream_connected(Worker* w, Conn* c, int* error) noexcept nogil:
     cdef long r
     if not c.flags & (CONN_WRITABLE | CONN_RDHUP):
         return AGAIN
-    r = sys_connect_error(c.fd)
+    # A failure comes with EPOLLERR.
+    r = sys_connect_error(c.fd) if c.flags & CONN_RDHUP else 0
     if r != 0:
         error[0] = <int>r
         return IO
