@@ -7,8 +7,11 @@ import pytest
 from tests.support import grpc
 from tests.support import http2_frames as h2
 from tests.support.client import Client, Ended, request
+from tests.support.http1 import chunked
 from tests.support.http2 import OriginConnection, RawClient, RawOrigin, Script
 from tests.support.http2_frames import Error, Kind
+from tests.support.origin import Connection, Origin
+from tests.support.wait import until
 from tests.support.worker import LiveWorker, Plan
 
 EMPTY = ("content-length", "0")
@@ -114,6 +117,59 @@ def answer_first(connection: OriginConnection) -> None:
     connection.handshake()
     grpc.reply(connection, connection.next_request(), grpc.message(b"fine"), 0)
     connection.wait(lambda: False, "the end")
+
+
+CHUNKED = request("POST", "/", "Transfer-Encoding: chunked")
+FORBIDDEN = ("content-length", "5")  # in trailers (RFC 9110 6.5.1)
+
+
+@pytest.mark.parametrize("body", [chunked(), chunked(b"hello"), chunked(b"hello", trailers=b"Content-Length: 5\r\n")],
+                         ids=["no body", "a body", "a trailer that may not pass"])  # fmt: skip
+@pytest.mark.parametrize("apart", [False, True], ids=["one packet", "two"])
+def test_no_trailers_of_http1_are_no_headers(body: bytes, apart: bool) -> None:
+    """A server that has reset the stream meanwhile would take HEADERS for a new one, and end the connection."""
+    with (
+        RawOrigin() as origin,
+        LiveWorker(Plan([origin.address], backend={"protocol": 2})) as worker,
+        Client(worker.address) as client,
+    ):
+        client.send(CHUNKED if apart else CHUNKED + body)
+        if apart:
+            until(lambda: origin.peer().stream(1).heads, "the request upstream")
+            client.send(body)
+        assert client.read("POST").status == 200
+        frames = [frame for frame in origin.peer().frames if frame.stream == 1]
+        assert [frame.kind for frame in frames].count(Kind.HEADERS) == 1
+        assert (frames[-1].kind, frames[-1].has(h2.END_STREAM)) == (Kind.DATA, True)
+
+
+@pytest.mark.parametrize("section", [[], [FORBIDDEN]], ids=["empty", "nothing that may pass"])
+def test_no_trailers_of_http2_are_no_headers(section: list[tuple[str, str]]) -> None:
+    with (
+        RawOrigin() as origin,
+        LiveWorker(Plan([origin.address])) as worker,
+        RawClient(worker.address) as client,
+    ):
+        number = client.request(h2.request_fields("POST", "/"), b"hello", end=False)
+        client.send(h2.headers(number, h2.block(section), end=True))
+        assert client.wait_ended(number).status == 200
+        frames = [frame for frame in origin.peer().frames if frame.stream == 1]
+        assert [frame.kind for frame in frames].count(Kind.HEADERS) == 1
+        assert (frames[-1].kind, frames[-1].has(h2.END_STREAM)) == (Kind.DATA, True)
+
+
+def test_no_trailers_of_an_http1_server_are_no_headers() -> None:
+    def script(connection: Connection) -> None:
+        connection.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"hello"))
+
+    with (
+        Origin(script) as origin,
+        LiveWorker(Plan([origin.address], backend={"protocol": 1})) as worker,
+        RawClient(worker.address) as client,
+    ):
+        assert bytes(client.get("/").body) == b"hello"
+        frames = [frame for frame in client.frames if frame.stream == 1]
+        assert [frame.kind for frame in frames].count(Kind.HEADERS) == 1
 
 
 # --- a server that cancels

@@ -32,6 +32,7 @@ from fastmesh._core.wire.http2_write cimport block_trailers_write
 
 cdef enum:
     CHUNK_MOST = 65536      # data of one chunk of ours
+    SECTION_EMPTY = 2       # a trailer section without a field: its line end
     REPLAY_MOST = 16384     # body of a stream kept for a replay: more would keep its window shut
 
 
@@ -114,7 +115,9 @@ cdef int take_trailers(Worker* w, Pipe* p, Conn* source, u32 offset, u32 n) noex
     kept = prune_trailers(w, source, offset)
     if kept < 0:
         return BAD
-    if p.strip == STRIP_FRAMING:
+    if p.strip == STRIP_FRAMING and kept == SECTION_EMPTY:
+        buf_cut(&source.inb, offset, SECTION_EMPTY)
+    elif p.strip == STRIP_FRAMING:
         p.tail = <u32>kept
     else:
         p.ready += <u32>kept
@@ -291,6 +294,15 @@ cdef void drop_tail(Pipe* p, Conn* source) noexcept nogil:
     p.tail = 0
 
 
+# The end of a stream whose trailer section has nothing in it. Not HEADERS: when the peer has meanwhile closed the stream by a
+# reset, it may take those for a new one with an old number, which ends the connection for everybody; DATA it passes over.
+cdef int put_bare_end(Worker* w, Conn* sink) noexcept nogil:
+    cdef i64 n = stream_send(w, sink, NULL, 0, 1)
+    if n < 0:
+        return <int>n
+    return OK if sink.stream & STREAM_LOCAL_END else BLOCKED
+
+
 # The trailer section as HEADERS with END_STREAM. OK, BLOCKED, FULL or IO.
 cdef int put_trailers(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil:
     cdef int r = stream_flush(w, sink, p.tail + CHUNK_EXTRA)
@@ -304,10 +316,10 @@ cdef int put_trailers(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nog
         return IO
     n = block_trailers_write(&s.encoder, w.scratch, SCRATCH_BYTES, &w.head, buf_head(&source.inb) + offset,
                              source.stream & STREAM_NEVER)
-    if n < 0 or stream_headers(w, sink, w.scratch, <size_t>n, 1) != OK:
+    if n < 0 or (n and stream_headers(w, sink, w.scratch, <size_t>n, 1) != OK):
         return IO
     drop_tail(p, source)
-    return OK
+    return OK if n else put_bare_end(w, sink)
 
 
 # What is ready; a source that has nothing may hold no buffer.
