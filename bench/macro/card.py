@@ -27,7 +27,7 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def card(chosen: dict[str, Peer]) -> dict[str, object]:
+def machine() -> dict[str, object]:
     return {
         "taken": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "HEAD"),
@@ -38,6 +38,12 @@ def card(chosen: dict[str, Peer]) -> dict[str, object]:
         "kernel": platform.release(),
         "machine": platform.machine(),
         "python": platform.python_version(),
+    }
+
+
+def card(chosen: dict[str, Peer]) -> dict[str, object]:
+    return {
+        **machine(),
         "wrk": subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout.split("\n")[0],
         "h2load": subprocess.run(["h2load", "--version"], capture_output=True, text=True, check=False).stdout.strip(),
         "peers": {name: peer.version() for name, peer in chosen.items()},

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.conformance.connect import parse
-from tools.conformance.shim import number_field, read_message, with_number_field, write_message
+from tools.conformance.shim import SERVER_VERSION, number_field, read_message, spoken, with_number_field, write_message
 from tools.conformance.verdicts import Outcome, Verdicts, reasons, table
 
 NUMBERS = st.integers(min_value=1, max_value=(1 << 32) - 1)
@@ -22,6 +22,11 @@ def test_a_number_field_is_replaced(before: int, after: int) -> None:
     assert number_field(around, 7) == 0
     changed = with_number_field(message, 7, after)
     assert (number_field(changed, 4), number_field(changed, 7)) == (255, after)
+
+
+@pytest.mark.parametrize(("through", "version"), [("auto", 1), ("http1", 1), ("http2", 2)])
+def test_the_server_speaks_what_fastmesh_does(through: str, version: int) -> None:
+    assert number_field(spoken(with_number_field(b"", SERVER_VERSION, 1), through), SERVER_VERSION) == version
 
 
 def test_messages_behind_their_lengths() -> None:
@@ -57,6 +62,12 @@ def test_what_fails_direct_may_fail_through() -> None:
     assert not lost.ok()
     assert "broken" in reasons(lost)
     assert "FAILED" in table([lost])
+
+
+def test_what_is_recorded() -> None:
+    row = outcome(Verdicts(2, {"known": "it is so"}), Verdicts(1, {"known": "it is so", "other": "broken"})).row()
+    assert (row["cases"], row["passed_direct"], row["passed_through"]) == (3, 2, 1)
+    assert (row["lost"], row["failed_direct"]) == (["other"], ["known"])
 
 
 def test_a_suite_that_ran_nothing_proves_nothing() -> None:

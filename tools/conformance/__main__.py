@@ -1,18 +1,24 @@
 """python -m tools.conformance [SUITE...]: builds the suites, runs them direct and through fastmesh, prints a table.
 
 The exit code is 0 when every case that passes direct also passes through fastmesh. A name selects the suites that begin
-with it; --direct runs them without fastmesh only.
+with it; --direct runs them without fastmesh only. A run of all suites in which nothing was lost is recorded in
+bench/results/conformance.json.
 """
 
 import argparse
+import functools
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.macro import card, results
 from tools.conformance import calls, connect, interop, nethttp, programs
 from tools.conformance.running import DIRECT
 from tools.conformance.verdicts import Outcome, Verdicts, reasons, table
+from tools.source import ROOT
+
+RESULTS = ROOT / "bench" / "results" / "conformance.json"
 
 Run = Callable[[], Verdicts]
 
@@ -37,8 +43,9 @@ def _nethttp(client: str, server: str) -> Suite:
     )  # fmt: skip
 
 
-def _connect(program: str) -> Suite:
-    return _suite(f"connectconformance {program}", lambda through: connect.run(program, through))
+def _connect(name: str) -> Suite:
+    run = functools.partial(connect.run, name)
+    return _suite(f"connectconformance {name}", run, connect.SUITES[name].through)
 
 
 def suites() -> list[Suite]:
@@ -46,7 +53,7 @@ def suites() -> list[Suite]:
     return [
         _suite("interop grpc-go", interop.run),
         _suite("interop grpc-go", interop.run, "http2"),
-        *(_connect(program) for program in connect.SUITES),
+        *(_connect(name) for name in connect.SUITES),
         _suite("grpcurl and ghz", calls.run),
         *(_nethttp(client, server) for client in versions for server in versions),
     ]
@@ -58,6 +65,12 @@ def _try(suite: Suite, direct_only: bool) -> Outcome:
     outcome = Outcome(suite.name, suite.through, direct, direct if direct_only else suite.proxied())
     print(f"{suite.name} ({suite.through}): {time.monotonic() - begun:.1f} s", flush=True)
     return outcome
+
+
+def _record(outcomes: list[Outcome]) -> None:
+    results.write(RESULTS, {
+        "card": card.machine(), "programs": programs.versions(), "rows": [outcome.row() for outcome in outcomes],
+    })  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:
@@ -74,7 +87,11 @@ def main(arguments: list[str]) -> int:
         if not outcome.ok():
             print(reasons(outcome))
     print(table(outcomes))
-    return 0 if all(outcome.ok() for outcome in outcomes) else 1
+    if not all(outcome.ok() for outcome in outcomes):
+        return 1
+    if not asked.suites and not asked.direct:
+        _record(outcomes)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""connectconformance: gRPC and gRPC-Web over HTTP/1 and HTTP/2, with the reference peers and with grpc-go's."""
+"""connectconformance: Connect, gRPC, gRPC-Web over HTTP/1 and HTTP/2, with the reference peers and with grpc-go's."""
 
 import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from tools.conformance.programs import BIN
@@ -18,17 +19,34 @@ features:
   protocols: [{protocols}]
   codecs: [CODEC_PROTO]
   compressions: [COMPRESSION_IDENTITY, COMPRESSION_GZIP]
+  streamTypes: [{streams}]
   supportsTls: false
+  supportsHalfDuplexBidiOverHttp1: {half_duplex}
 """
-BOTH = "HTTP_VERSION_1, HTTP_VERSION_2"
-ALL = "PROTOCOL_GRPC, PROTOCOL_GRPC_WEB"
+STREAMS = "STREAM_TYPE_UNARY, STREAM_TYPE_CLIENT_STREAM, STREAM_TYPE_SERVER_STREAM, STREAM_TYPE_HALF_DUPLEX_BIDI_STREAM"
+FULL_DUPLEX = "STREAM_TYPE_FULL_DUPLEX_BIDI_STREAM"
 
-# Program under test: its role, the HTTP versions and the protocols it is tried with.
+
+@dataclass(frozen=True)
+class Suite:
+    program: str  # under test
+    role: str  # of that program
+    versions: str  # of HTTP that it is tried with
+    protocols: str
+    through: str = "auto"  # what fastmesh speaks to the upstream: another version than the client's is a translation
+    streams: str = f"{STREAMS}, {FULL_DUPLEX}"
+
+
+BOTH = "HTTP_VERSION_1, HTTP_VERSION_2"
+WEB = "PROTOCOL_CONNECT, PROTOCOL_GRPC_WEB"  # gRPC itself has HTTP/2 alone
+ALL = f"{WEB}, PROTOCOL_GRPC"
 SUITES = {
-    "referenceserver": ("server", BOTH, ALL),
-    "referenceclient": ("client", BOTH, ALL),
-    "grpcserver": ("server", "HTTP_VERSION_2", "PROTOCOL_GRPC"),
-    "grpcclient": ("client", "HTTP_VERSION_2", "PROTOCOL_GRPC"),
+    "referenceserver": Suite("referenceserver", "server", BOTH, ALL),
+    "referenceclient": Suite("referenceclient", "client", BOTH, ALL),
+    "grpcserver": Suite("grpcserver", "server", "HTTP_VERSION_2", "PROTOCOL_GRPC"),
+    "grpcclient": Suite("grpcclient", "client", "HTTP_VERSION_2", "PROTOCOL_GRPC"),
+    "referenceserver, HTTP/1 > HTTP/2": Suite("referenceserver", "server", "HTTP_VERSION_1", WEB, "http2", STREAMS),
+    "referenceserver, HTTP/2 > HTTP/1": Suite("referenceserver", "server", "HTTP_VERSION_2", WEB, "http1", STREAMS),
 }
 _FAILED = re.compile(r"^FAILED: (.*):$")
 _PASSED = re.compile(r"^(\d+) passed, (\d+) failed$", re.MULTILINE)
@@ -56,14 +74,17 @@ def parse(output: str) -> Verdicts:
     return verdicts
 
 
-def run(program: str, through: str) -> Verdicts:
-    role, versions, protocols = SUITES[program]
+def run(name: str, through: str) -> Verdicts:
+    suite = SUITES[name]
     with tempfile.TemporaryDirectory(prefix="fm-conformance-") as folder:
         config = Path(folder) / "config.yaml"
-        config.write_text(FEATURES.format(versions=versions, protocols=protocols))
+        half_duplex = str(suite.program.startswith("reference")).lower()
+        config.write_text(FEATURES.format(
+            versions=suite.versions, protocols=suite.protocols, streams=suite.streams, half_duplex=half_duplex,
+        ))  # fmt: skip
         done = subprocess.run(
-            [str(BIN / "connectconformance"), "--conf", str(config), "--mode", role, "--",
-             *_command(program, role, through)],
+            [str(BIN / "connectconformance"), "--conf", str(config), "--mode", suite.role, "--",
+             *_command(suite.program, suite.role, through)],
             cwd=ROOT, capture_output=True, text=True, timeout=SUITE_S, check=False,
         )  # fmt: skip
     return parse(done.stdout + done.stderr)

@@ -59,6 +59,12 @@ def _install(go: str, name: str) -> None:
     stamp.write_text(version)
 
 
+def versions() -> dict[str, str]:
+    """Of everything that took part."""
+    shown = subprocess.run([_go(), "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()
+    return {"go": shown, **dict((GRPC, CONNECT, GRPCURL, GHZ))}
+
+
 def build() -> None:
     """Builds what is missing. Go keeps what it compiled, so the programs of this repository are cheap to build anew."""
     go = _go()

@@ -15,6 +15,8 @@ from typing import IO
 
 from tools.conformance.running import front
 
+SERVER_VERSION = 2  # ServerCompatRequest.http_version
+VERSIONS = {"http1": 1, "http2": 2}  # HTTPVersion
 SERVER_PORT = 2  # ServerCompatResponse.port
 CLIENT_PORT = 7  # ClientCompatRequest.port
 CLIENT_END_S = 30.0
@@ -80,6 +82,12 @@ def with_number_field(message: bytes, number: int, value: int) -> bytes:
     return message + _encoded(number << 3 | _VARINT) + _encoded(value)
 
 
+def spoken(request: bytes, through: str) -> bytes:
+    """What the server is told to speak: the client's version, or the one that fastmesh is told to speak to it."""
+    version = VERSIONS.get(through)
+    return request if version is None else with_number_field(request, SERVER_VERSION, version)
+
+
 def serve(through: str, program: str) -> int:
     """Runs the server under test until SIGTERM."""
     request = read_message(sys.stdin.buffer)
@@ -87,7 +95,7 @@ def serve(through: str, program: str) -> int:
         assert server.stdin is not None
         assert server.stdout is not None
         try:
-            write_message(server.stdin, request or b"")
+            write_message(server.stdin, spoken(request or b"", through))
             response = read_message(server.stdout) or b""
             with front(f"127.0.0.1:{number_field(response, SERVER_PORT)}", through) as address:
                 own = int(address.rpartition(":")[2])

@@ -11,6 +11,10 @@ class Verdicts:
     passed: int = 0
     failed: dict[str, str] = field(default_factory=dict)  # by case: what is wrong
 
+    @property
+    def cases(self) -> int:
+        return self.passed + len(self.failed)
+
     def add(self, case: str, wrong: str) -> None:
         """`wrong` is empty when the case passed."""
         if wrong:
@@ -30,6 +34,14 @@ class Outcome:
         """Cases that fail only through fastmesh."""
         return {case: wrong for case, wrong in self.proxied.failed.items() if case not in self.direct.failed}
 
+    def row(self) -> dict[str, object]:
+        """As it is recorded."""
+        return {
+            "suite": self.suite, "upstream_protocol": self.through, "cases": self.direct.cases,
+            "passed_direct": self.direct.passed, "passed_through": self.proxied.passed, "lost": sorted(self.lost()),
+            "failed_direct": sorted(self.direct.failed),
+        }  # fmt: skip
+
     def ok(self) -> bool:
         """Nothing was lost of something: a suite in which no case passes direct proves nothing, and one that ended
         early names no case that it lost."""
@@ -37,9 +49,10 @@ class Outcome:
 
 
 def table(outcomes: list[Outcome]) -> str:
-    rows = [("suite", "upstream protocol", "passed direct", "passed through", "lost", "")]
+    rows = [("suite", "upstream protocol", "cases", "passed direct", "passed through", "lost", "")]
     for outcome in outcomes:
-        counts = (str(outcome.direct.passed), str(outcome.proxied.passed), str(len(outcome.lost())))
+        direct, proxied = outcome.direct, outcome.proxied
+        counts = (str(direct.cases), str(direct.passed), str(proxied.passed), str(len(outcome.lost())))
         rows.append((outcome.suite, outcome.through, *counts, "ok" if outcome.ok() else "FAILED"))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
