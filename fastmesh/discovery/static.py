@@ -7,7 +7,7 @@ cannot be resolved keeps its last good answer.
 """
 
 import asyncio
-import random
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
@@ -20,6 +20,12 @@ RETRY_MAX_S = 30.0  # when the interval is longer, or names are resolved only at
 JITTER = 0.1  # of a wait, either way: processes started together do not ask together
 
 Resolve = Callable[[str, int], Awaitable[Iterable[str]]]
+
+
+def _jittered(wait_s: float) -> float:
+    """The kernel's random bytes do: importing `random` costs an idle process 0.2 MB."""
+    part = int.from_bytes(os.urandom(4)) / 2**32
+    return wait_s * (1 + JITTER * (2 * part - 1))
 
 
 async def resolve_system(host: str, port: int) -> list[str]:
@@ -63,7 +69,7 @@ class StaticSource:
             wait_s = self._interval_s
             if failed:
                 wait_s = min(retry_s, wait_s) if wait_s > 0 else retry_s
-            await asyncio.sleep(wait_s * random.uniform(1 - JITTER, 1 + JITTER))
+            await asyncio.sleep(_jittered(wait_s))
             retry_s = min(2 * retry_s, RETRY_MAX_S) if failed else RETRY_MIN_S
             failed = await self._look_up()
             targets = self._targets()

@@ -49,6 +49,7 @@ def launch(setup: Setup) -> Launch | None:
     config.write_text(_config(setup))
     environment = {
         "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "",  # pip compiles what it installs; modules compiled at start leave memory in use
         "FASTMESH_CONFIG": str(config),
         "FASTMESH_LISTEN": f"{setup.host}:{setup.listen}",
         "FASTMESH_ADMIN": f"127.0.0.1:{free_port()}",
