@@ -2,7 +2,9 @@
 networks."""
 
 import ipaddress
+import socket
 from collections import OrderedDict
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +28,12 @@ def table() -> Table:
         assert table.place(v4(number)) is not None
         table.hold(v4(number))
     return table
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("0.0.0.0", 0)) as sock:
+        yield sock
 
 
 class Model:
@@ -92,6 +100,28 @@ def test_a_place_that_another_address_gets_has_another_generation() -> None:
     assert slot == slots[0][0]
     assert generation == slots[0][1] + 1
     assert not table.find(v4(0))
+
+
+def test_who_makes_room_closes_its_pooled_connections_and_keeps_those_in_use(listener: socket.socket) -> None:
+    table = Table()
+    first, second = (key_of(4, bytes([127, 0, 0, n]), listener.getsockname()[1]) for n in (1, 2))
+    for key in (first, second):
+        assert table.place(key) is not None
+        table.connect(key)
+    table.pool()  # of the second; the first is older, but in use
+    for number in range(CAPACITY - 2):
+        assert table.place(v4(number)) is not None
+        table.hold(v4(number))
+    assert table.connections == 2
+    assert table.place(v4(CAPACITY)) is not None
+    assert table.find(first)
+    assert not table.find(second)
+    assert table.connections == 1
+    table.hold(v4(CAPACITY))
+    assert table.place(v4(CAPACITY + 1)) is None  # all are in use
+    table.pool()
+    assert table.place(v4(CAPACITY + 1)) is not None
+    assert table.connections == 0
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,12 @@ from fastmesh._core.base.status cimport OK
 from fastmesh._core.base.types cimport u8, u16, u32
 from fastmesh._core.io.original cimport original_place
 from fastmesh._core.io.originals cimport original_slot, originals_find, originals_hold, originals_release
-from fastmesh._core.io.state cimport ORIGINALS, Conn, Original, Shared, Worker
+from fastmesh._core.ffi.linux cimport sys_wait_writable
+from fastmesh._core.io.connection cimport conn_get, conn_handle
+from fastmesh._core.io.state cimport CONN_WRITABLE, ORIGINALS, UP_CONNECTING, Conn, Original, Shared, Worker
+from fastmesh._core.io.upstream cimport (
+    upstream_close, upstream_close_idle, upstream_connected, upstream_give, upstream_take,
+)
 from fastmesh._core.io.worker cimport worker_free, worker_init
 from fastmesh._core.routing.original cimport address_key, original_backend, original_protocol
 from fastmesh._core.routing.snapshot cimport (
@@ -62,9 +67,11 @@ cdef class Table:
     cdef Shared* shared
     cdef Snapshot* s
     cdef dict held
+    cdef list taken
 
     def __cinit__(self):
         self.held = {}
+        self.taken = []
         self.w = <Worker*>calloc(1, sizeof(Worker))
         self.shared = <Shared*>calloc(1, sizeof(Shared))
         self.s = snapshot_new(0, 1, 0, 0, 0)
@@ -73,9 +80,15 @@ cdef class Table:
         if worker_init(self.w, self.shared, 0, 64, 64, 64, 4, 8, 8, 8) != OK:
             raise MemoryError
         self.s.original_count = 1
+        self.s.backends[0].max_idle = 8
+        self.s.backends[0].idle_timeout_ns = 1000000000
+        self.s.backends[0].connect_timeout_ns = 1000000000
         self.w.snap = self.s
 
     def __dealloc__(self):
+        while self.taken:
+            upstream_close(self.w, conn_get(self.w, self.taken.pop()), 0)
+        upstream_close_idle(self.w)
         worker_free(self.w)
         snapshot_free(self.s)
         free(self.shared)
@@ -88,6 +101,30 @@ cdef class Table:
             return None
         slot = original_slot(self.w, o)
         return slot, self.w.balancer.slots[slot].slot_gen
+
+    def connect(self, bytes key):
+        """Takes a connection to the address, which listens; its descriptor. `pool` gives it back."""
+        cdef Conn* up = NULL
+        cdef int error = 0
+        cdef u32 slot = original_slot(self.w, originals_find(self.w, <const u8*>key))
+        if upstream_take(self.w, slot, 0, 0, &up, &error) < 0 and up == NULL:
+            raise OSError(error)
+        if up.state == UP_CONNECTING:
+            sys_wait_writable(up.fd, 5000)
+            up.flags |= CONN_WRITABLE
+            if upstream_connected(self.w, up, &error) != OK:
+                raise OSError(error)
+        self.taken.append(conn_handle(self.w, up))
+        return up.fd
+
+    def pool(self):
+        """Gives back the connection that was taken last."""
+        upstream_give(self.w, conn_get(self.w, self.taken.pop()))
+
+    @property
+    def connections(self):
+        """Open ones, pooled or not."""
+        return self.w.up_count
 
     def find(self, bytes key):
         """Whether it has a place."""
