@@ -2,6 +2,7 @@
 server takes to the other. Network namespaces of the test's own, `fastmesh redirect` inside."""
 
 import pathlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,7 +41,9 @@ ELSEWHERE = "192.0.2.3"  # the server's too
 FAMILIES = ("ipv4", "ipv6")
 ORIGINAL = "(original_dst)"
 
-pytestmark = pytest.mark.skipif(bool(netns.impossible()), reason=netns.impossible())
+MISSING = [program for program in ("curl", "nghttpd") if shutil.which(program) is None]
+WHY_NOT = netns.impossible() or (f"needs {' and '.join(MISSING)} (tools/need test)" if MISSING else "")
+pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
 
 class Machines(NamedTuple):
