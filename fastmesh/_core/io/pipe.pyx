@@ -346,6 +346,12 @@ cdef int put_stream(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil
 cdef inline int put_end(Worker* w, Pipe* p, Conn* source, Conn* sink) noexcept nogil:
     cdef int r
     if p.done and not p.ended:
+        if sink.kind == CONN_UP and sink.stream & STREAM_GRPC and p.tail:
+            # gRPC requests have none (PROTOCOL-HTTP2.md), and grpc-go ends the connection over them, with all its calls.
+            drop_tail(p, source)
+            r = put_bare_end(w, sink)
+            p.ended = 1 if r == OK else 0
+            return r
         r = put_trailers(w, p, source, sink)
         if r != OK:
             return r
