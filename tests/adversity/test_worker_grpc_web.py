@@ -309,6 +309,27 @@ def test_a_trailers_only_answer_is_a_head(version: str, kind: str) -> None:
         until(lambda: worker.report().grpc == {7: 2}, "the statuses to be counted")
 
 
+@pytest.mark.parametrize("trailers", ["", "x-late: 1\r\n"])
+@KINDS
+def test_a_call_ends_on_its_messages(kind: str, trailers: str) -> None:
+    """Whatever follows the last chunk, and trailers of a stream: grpc-go would end the connection over HEADERS."""
+    with (
+        RawOrigin(echo) as origin,
+        LiveWorker(plan(origin.address)) as worker,
+        Client(worker.address) as http1,
+        RawClient(worker.address) as http2,
+    ):
+        body = body_of([b"hello"], kind)
+        whole = http1_request("/t.Echo/Call", body, kind, chunk=5)
+        http1.send(whole[:-2] + trailers.encode() + whole[-2:])
+        assert http1_answer(http1).messages == [b"hello"]
+        number = http2.request(grpc_web.http2_fields("/t.Echo/Call", kind), body, end=not trailers)
+        http2.send(h2.headers(number, h2.block([("x-late", "1")]), end=True) if trailers else b"")
+        assert http2_answer(http2, number).messages == [b"hello"]
+        for stream in origin.peer().watch.streams.values():
+            assert (bytes(stream.body), len(stream.heads), stream.ended) == (message(b"hello"), 1, True)
+
+
 # --- what the proxy says
 
 
@@ -345,6 +366,27 @@ def test_a_deadline(version: str, kind: str, after: bytes | None) -> None:
         until(lambda: origin.peer().stream(1).reset == h2.Error.CANCEL, "the reset upstream")
         worker.expect_faults(request_timeout=1)
         until(lambda: worker.report().grpc == {grpc.DEADLINE_EXCEEDED: 1}, "the status to be counted")
+
+
+@KINDS
+def test_a_connection_stays_behind_an_answer_that_a_deadline_ended(kind: str) -> None:
+    """Its client was not told otherwise, and may send the next request at once."""
+
+    def script(connection: OriginConnection) -> None:
+        begin(connection, message(b"one"))
+        connection.wait(lambda: connection.watch.streams.get(3), "the next call")
+        grpc.reply(connection, connection.next_request(), message(b"two"), 0)
+        connection.wait(lambda: False, "the end")
+
+    with (
+        RawOrigin(script) as origin,
+        LiveWorker(plan(origin.address)) as worker,
+        WebClient(worker.address, "http1", kind) as client,
+    ):
+        got = client.call("/t.Echo/Call", b"hello", timeout="100m")
+        assert (got.code, got.messages) == (grpc.DEADLINE_EXCEEDED, [b"one"])
+        assert "connection" not in got.fields
+        assert client.call("/t.Echo/Call", b"hello").messages == [b"two"]
 
 
 @VERSIONS

@@ -331,9 +331,15 @@ cdef void exchange_fail(Worker* w, Exchange* x, u32 fault) noexcept nogil:
     fault_text(w, x, fault, &text)
     drop_upstream(w, x)
     if x.flags & EX_ANSWERED:
-        whole = pipe_over(&x.response) or end_grpc(w, x, down, &text)
+        whole = pipe_over(&x.response)
+        keep = not whole and end_grpc(w, x, down, &text)
+        whole = whole or keep
+        # The client was told that its connection stays.
+        keep = keep and may_keep(w, x) and swallow_request(w, x, down) and down.outb.data == NULL
         exchange_end(w, x, down)
-        if whole:
+        if keep:
+            client_rest(w, down)
+        elif whole:
             client_finish(w, down, 0)
         else:
             client_close(w, down, 1)
