@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.conformance.programs import BIN
-from tools.conformance.running import DIRECT
+from tools.conformance.running import BRIDGED, DIRECT
 from tools.conformance.verdicts import Verdicts
 from tools.source import ROOT
 
@@ -45,6 +45,8 @@ SUITES = {
     "referenceclient": Suite("referenceclient", "client", BOTH, ALL),
     "grpcserver": Suite("grpcserver", "server", "HTTP_VERSION_2", "PROTOCOL_GRPC"),
     "grpcclient": Suite("grpcclient", "client", "HTTP_VERSION_2", "PROTOCOL_GRPC"),
+    # Direct it translates gRPC-Web by itself; behind fastmesh it is told to speak gRPC, and fastmesh translates.
+    "grpcserver, gRPC-Web > gRPC": Suite("grpcserver", "server", BOTH, "PROTOCOL_GRPC_WEB", BRIDGED),
     "referenceserver, HTTP/1 > HTTP/2": Suite("referenceserver", "server", "HTTP_VERSION_1", WEB, "http2", STREAMS),
     "referenceserver, HTTP/2 > HTTP/1": Suite("referenceserver", "server", "HTTP_VERSION_2", WEB, "http1", STREAMS),
 }

@@ -19,6 +19,7 @@ from tools.source import ROOT
 START_S = 20.0
 END_S = 10.0
 DIRECT = "direct"
+BRIDGED = "bridged"
 _LISTENS = re.compile(r"\blisten=(\d+\.\d+\.\d+\.\d+:\d+)")
 
 
@@ -90,7 +91,7 @@ def answers(port: int) -> bool:
 @contextlib.contextmanager
 def front(upstream: str, through: str) -> Iterator[str]:
     """The address at which a client reaches `upstream`: its own for DIRECT, otherwise that of a fastmesh before it that
-    speaks `through` to it (FASTMESH_UPSTREAM_PROTOCOL)."""
+    speaks `through` to it (FASTMESH_UPSTREAM_PROTOCOL). BRIDGED: gRPC, also with clients that speak gRPC-Web."""
     if through == DIRECT:
         yield upstream
         return
@@ -98,7 +99,8 @@ def front(upstream: str, through: str) -> Iterator[str]:
         "FASTMESH_LISTEN": "127.0.0.1:0",
         "FASTMESH_ADMIN": "off",
         "FASTMESH_UPSTREAM": upstream,
-        "FASTMESH_UPSTREAM_PROTOCOL": through,
+        "FASTMESH_UPSTREAM_PROTOCOL": "http2" if through == BRIDGED else through,
+        "FASTMESH_GRPC_WEB": "on" if through == BRIDGED else "off",
         "FASTMESH_DRAIN_TIMEOUT": "1s",
     }
     with Server(

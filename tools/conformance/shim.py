@@ -13,10 +13,12 @@ import sys
 import threading
 from typing import IO
 
-from tools.conformance.running import front
+from tools.conformance.running import BRIDGED, front
 
+SERVER_PROTOCOL = 1  # ServerCompatRequest.protocol
+PROTOCOL_GRPC = 2
 SERVER_VERSION = 2  # ServerCompatRequest.http_version
-VERSIONS = {"http1": 1, "http2": 2}  # HTTPVersion
+VERSIONS = {"http1": 1, "http2": 2, BRIDGED: 2}  # HTTPVersion
 SERVER_PORT = 2  # ServerCompatResponse.port
 CLIENT_PORT = 7  # ClientCompatRequest.port
 CLIENT_END_S = 30.0
@@ -83,7 +85,9 @@ def with_number_field(message: bytes, number: int, value: int) -> bytes:
 
 
 def spoken(request: bytes, through: str) -> bytes:
-    """What the server is told to speak: the client's version, or the one that fastmesh is told to speak to it."""
+    """What the server is told to speak: as the client does, or as fastmesh is told to speak to it."""
+    if through == BRIDGED:
+        request = with_number_field(request, SERVER_PROTOCOL, PROTOCOL_GRPC)
     version = VERSIONS.get(through)
     return request if version is None else with_number_field(request, SERVER_VERSION, version)
 
