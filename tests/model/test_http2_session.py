@@ -1,13 +1,13 @@
-"""The worker beside the `h2` package, both as servers of one client: what h2 takes is answered, what it refuses refused.
+"""The worker beside the `h2` package, as servers of one client: what h2 takes is answered, what it refuses is not.
 
-Law: a script that h2 takes without an error leaves our connection alive and every request that ended answered, with its
-body unchanged; the first step that h2 refuses (GOAWAY or RST_STREAM) is refused by us as well, by GOAWAY, RST_STREAM or
-a status that says so. Which of these it is, the conformance suite says case by case; h2 often ends more than it must.
+Law: a script that h2 takes without an error leaves our connection alive and every request that ended answered, with
+its body unchanged; the first step that h2 refuses (GOAWAY or RST_STREAM) is refused by us as well, by GOAWAY,
+RST_STREAM or a status. Which of these it is, the conformance suite says case by case; h2 often ends more than it must.
 
 What the scripts leave out, since h2 differs there: PRIORITY of a stream on itself (RFC 9113 5.3.2 no longer asks for an
-error), RST_STREAM of an idle stream (which 6.4 makes an error of the connection), a setting twice in one frame, anything
-behind GOAWAY, and frames on a stream that their sender has reset, which we pass over as long as the reset is not through
-(5.1 leaves both open).
+error), RST_STREAM of an idle stream (which 6.4 makes an error of the connection), a setting twice in one frame,
+anything behind GOAWAY, and frames on a stream that their sender has reset, which we pass over as long as the reset is
+not through (5.1 leaves both open).
 """
 
 from collections.abc import Iterator
@@ -42,9 +42,11 @@ def serve(connection: Connection) -> None:
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Fastmesh]:
-    with Origin(serve) as origin:
-        with Fastmesh(upstream=origin.address, upstream_protocol="http1", http2_glitches=0) as proxy:
-            yield proxy
+    with (
+        Origin(serve) as origin,
+        Fastmesh(upstream=origin.address, upstream_protocol="http1", http2_glitches=0) as proxy,
+    ):
+        yield proxy
 
 
 # ---- scripts
