@@ -421,4 +421,5 @@ def _policy(policy: Policy, access_log: bool) -> PolicySpec:
         tcp_idle_timeout_ns=policy.tcp_idle_timeout_ns,
         tcp_user_timeout_ns=policy.tcp_user_timeout_ns,
         detect_timeout_ns=policy.detect_timeout_ns,
+        splice=policy.splice,
     )

@@ -158,6 +158,7 @@ cdef int fill_policy(Snapshot* s, spec) except -1:
     p.grpc_timeout = spec.grpc_timeout
     check_range("tcp_user_timeout_ns", spec.tcp_user_timeout_ns, 0, INT32_MAX * <u64>1000000)
     p.tcp_idle_timeout_ns = spec.tcp_idle_timeout_ns
+    p.splice = spec.splice
     p.tcp_user_timeout_ms = spec.tcp_user_timeout_ns // 1000000
     p.detect_timeout_ns = spec.detect_timeout_ns
     return 0

@@ -82,6 +82,7 @@ class PolicySpec(NamedTuple):
     tcp_idle_timeout_ns: int = 0  # a relayed connection without a byte either way; 0: none
     tcp_user_timeout_ns: int = 0  # TCP_USER_TIMEOUT of a relayed connection, in whole ms; 0: the kernel's
     detect_timeout_ns: int = 1_000_000_000  # first bytes that do not say what they are
+    splice: bool = False  # long streams of relayed connections go through splice(2)
 
 
 class ListenerSpec(NamedTuple):

@@ -247,6 +247,7 @@ class Policy:
     grpc_timeout: bool = True  # grpc-timeout is the exchange's deadline
     tcp_idle_timeout_ns: int = 0  # a relayed connection without a byte either way; 0: none
     tcp_user_timeout_ns: int = 0  # TCP_USER_TIMEOUT of a relayed connection, whole ms; 0: the kernel's
+    splice: bool = True  # long streams of relayed connections go through splice(2)
     detect_timeout_ns: int = NS_PER_SECOND  # first bytes that do not say what they are are relayed after this
 
 

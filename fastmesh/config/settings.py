@@ -225,6 +225,8 @@ def _tcp() -> tuple[Setting, ...]:
                 field="policy.detect_timeout_ns"),
         Setting("tcp_idle_timeout", Duration(), "How long a relayed connection may pass without a byte in either "
                 "direction.", MS, 7 * DAY, True, group=group, field="policy.tcp_idle_timeout_ns"),
+        Setting("splice", Switch(), "Long streams of relayed connections are passed on inside the kernel (splice(2)); "
+                "off: all are copied.", group=group, field="policy.splice"),
         Setting("tcp_user_timeout", Duration(), "How long what was sent on a relayed connection may stay "
                 "unacknowledged (TCP_USER_TIMEOUT); off: as the kernel likes.", MS, DAY, True, group=group,
                 field="policy.tcp_user_timeout_ns"),

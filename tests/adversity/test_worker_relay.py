@@ -51,6 +51,25 @@ def listener() -> Iterator[socket.socket]:
         yield sock
 
 
+# By copying, and through splice(2).
+BOTH_WAYS = pytest.mark.parametrize("splice", [0, 1])
+
+
+def pipes(worker: LiveWorker) -> int:
+    """That the worker has open: of its descriptors, those that are neither connections nor its listener."""
+    balance, gauges = worker.core.balance(), worker.report().gauges
+    return (balance["fds_opened"] - balance["fds_closed"] - gauges["conn_slab"]) // 2
+
+
+def exactly(sock: socket.socket, n: int) -> bytes:
+    got = bytearray()
+    while len(got) < n:
+        data = sock.recv(n - len(got))
+        assert data, f"it ended after {len(got)} of {n} bytes"
+        got += data
+    return bytes(got)
+
+
 def to_end(sock: socket.socket) -> tuple[bytes, str]:
     got = bytearray()
     try:
@@ -106,7 +125,7 @@ class Story:
         if self.over:
             return
         if what == "sends":
-            assert other.recv(len(self.text), socket.MSG_WAITALL) == self.text
+            assert exactly(other, len(self.text)) == self.text
             self.moved[who] += len(self.text)
             return
         assert to_end(other) == (b"", self.hows[who])
@@ -196,9 +215,12 @@ def test_a_reset_goes_through(listener: socket.socket, resets: str) -> None:
         pair.close()
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize("resets", ["client", "server"])
-def test_a_reset_goes_through_while_the_other_side_does_not_read(listener: socket.socket, resets: str) -> None:
-    with LiveWorker(Plan([net.text(listener)], listener=OPAQUE)) as worker:
+def test_a_reset_goes_through_while_the_other_side_does_not_read(
+    listener: socket.socket, resets: str, splice: int
+) -> None:
+    with LiveWorker(Plan([net.text(listener)], policy={"splice": splice}, listener=OPAQUE)) as worker:
         pair = Pair(worker.address, listener)
         one, other = (pair.client, pair.server) if resets == "client" else (pair.server, pair.client)
         one.setblocking(False)
@@ -209,14 +231,21 @@ def test_a_reset_goes_through_while_the_other_side_does_not_read(listener: socke
         pair.close()
 
 
-def test_a_side_that_does_not_read_stops_the_other(listener: socket.socket) -> None:
-    with LiveWorker(Plan([net.text(listener)], listener=OPAQUE)) as worker:
+@BOTH_WAYS
+def test_a_side_that_does_not_read_stops_the_other(listener: socket.socket, splice: int) -> None:
+    with LiveWorker(Plan([net.text(listener)], policy={"splice": splice}, listener=OPAQUE)) as worker:
         pair = Pair(worker.address, listener)
         pair.server.setblocking(False)
-        until(lambda: stuff([pair.server], b"x" * 65536) == 0, "the server to be stopped")
+
+        def held() -> int:
+            return worker.gauge("buffers_small") * BUFFER_BYTES + worker.gauge("buffers_large") * LARGE_BYTES
+
+        def stopped() -> bool:
+            return stuff([pair.server], b"x" * 65536) == 0 and (pipes(worker) == 1 if splice else held() > 0)
+
+        until(stopped, "the server to be stopped")
         sent = worker.counter("tcp_bytes_out")
-        held = worker.gauge("buffers_small") * BUFFER_BYTES + worker.gauge("buffers_large") * LARGE_BYTES
-        assert 0 < held <= LARGE_BYTES + BUFFER_BYTES
+        assert held() <= (0 if splice else LARGE_BYTES + BUFFER_BYTES)
         pair.client.sendall(b"the other way is open")
         assert select.select([pair.server], [], [], DEADLINE_S)[0]
         assert pair.server.recv(100) == b"the other way is open"
@@ -227,7 +256,8 @@ def test_a_side_that_does_not_read_stops_the_other(listener: socket.socket) -> N
         pair.close()
 
 
-def test_long_streams_both_ways_at_once_arrive_whole() -> None:
+@BOTH_WAYS
+def test_long_streams_both_ways_at_once_arrive_whole(splice: int) -> None:
     data = pattern(20_000_000)
 
     def script(connection: Connection) -> None:
@@ -235,7 +265,8 @@ def test_long_streams_both_ways_at_once_arrive_whole() -> None:
         connection.half_close()
         connection.wait_end()
 
-    with Origin(script) as origin, LiveWorker(Plan([origin.address], listener=OPAQUE)) as worker:
+    plan = {"policy": {"splice": splice}, "listener": OPAQUE}
+    with Origin(script) as origin, LiveWorker(Plan([origin.address], **plan)) as worker:
         with Client(worker.address) as client:
             got = bytearray()
             client.sock.setblocking(False)
@@ -253,6 +284,42 @@ def test_long_streams_both_ways_at_once_arrive_whole() -> None:
         assert origin.connection().closed.wait(DEADLINE_S)
         assert (digest(bytes(got) + rest), how) == (digest(data), "FIN")
         assert digest(bytes(origin.connection().received)) == digest(data)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(1, 100) | st.integers(100_000, 3_000_000), min_size=1, max_size=5))
+def test_a_stream_that_is_long_at_times_arrives_whole(sizes: list[int]) -> None:
+    with net.listen() as listener:
+        listener.settimeout(DEADLINE_S)
+        with LiveWorker(Plan([net.text(listener)], policy={"splice": 1}, listener=OPAQUE)) as worker:
+            pair = Pair(worker.address, listener)
+            for size in sizes:
+                data = pattern(size)
+                sender = threading.Thread(target=pair.server.sendall, args=(data,))
+                sender.start()
+                assert exactly(pair.client, size) == data
+                sender.join(DEADLINE_S)
+                pair.client.sendall(b"next")
+                assert pair.server.recv(4) == b"next"
+            assert worker.counter("tcp_bytes_out") == sum(sizes)
+            pair.close()
+
+
+def test_more_long_streams_than_pipes_arrive_whole(listener: socket.socket) -> None:
+    count, data = 40, pattern(2_000_000)
+    with LiveWorker(Plan([net.text(listener)], policy={"splice": 1}, listener=OPAQUE)) as worker:
+        pairs = [Pair(worker.address, listener) for _ in range(count)]
+        senders = [threading.Thread(target=pair.server.sendall, args=(data,)) for pair in pairs]
+        for sender in senders:
+            sender.start()
+        for pair in pairs:
+            assert exactly(pair.client, len(data)) == data
+        for sender in senders:
+            sender.join(DEADLINE_S)
+        assert worker.core.balance()["fds_opened"] > 2 * count + 1
+        until(lambda: pipes(worker) == 0, "streams at rest to have no pipe")
+        for pair in pairs:
+            pair.close()
 
 
 def test_a_server_that_is_not_there_is_a_reset() -> None:

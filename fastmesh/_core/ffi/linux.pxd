@@ -76,6 +76,8 @@ cdef extern from "sys.h" nogil:
     void sys_user_timeout(int fd, unsigned int ms) noexcept
     long sys_reset_on_close(int fd) noexcept
     long sys_shutdown(int fd, int how) noexcept
+    long sys_pipe(int* fds, int n) noexcept
+    long sys_splice(int source, int sink, size_t n) noexcept
     long sys_close(int fd) noexcept
     long sys_epoll_create() noexcept
     long sys_epoll_ctl(int ep, int op, int fd, epoll_event* ev) noexcept

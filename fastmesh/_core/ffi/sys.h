@@ -68,6 +68,7 @@ static inline long sys_accept(int fd, struct sockaddr *sa, socklen_t *len) {
 }
 static inline long sys_close(int fd) { FM_LIBC(close(fd)); }
 static inline long sys_shutdown(int fd, int how) { FM_LIBC(shutdown(fd, how)); }
+static inline long sys_splice(int source, int sink, size_t n) { FM_LIBC(splice(source, NULL, sink, NULL, n, SPLICE_F_NONBLOCK)); }
 static inline long sys_epoll_ctl(int ep, int op, int fd, struct epoll_event *ev) { FM_LIBC(epoll_ctl(ep, op, fd, ev)); }
 static inline long sys_socket(int family) { FM_LIBC(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)); }
 static inline long sys_connect(int fd, const void *sa, unsigned n) { FM_LIBC(connect(fd, (const struct sockaddr *)sa, n)); }
@@ -89,6 +90,9 @@ static inline long sys_accept(int fd, struct sockaddr *sa, socklen_t *len) {
 }
 static inline long sys_close(int fd) { return fm_syscall6(SYS_close, fd, 0, 0, 0, 0, 0); }
 static inline long sys_shutdown(int fd, int how) { return fm_syscall6(SYS_shutdown, fd, how, 0, 0, 0, 0); }
+static inline long sys_splice(int source, int sink, size_t n) {
+    return fm_syscall6(SYS_splice, source, 0, sink, 0, (long)n, SPLICE_F_NONBLOCK);
+}
 static inline long sys_epoll_ctl(int ep, int op, int fd, struct epoll_event *ev) {
     return fm_syscall6(SYS_epoll_ctl, ep, op, fd, (long)ev, 0, 0);
 }
@@ -119,6 +123,15 @@ static inline long sys_writev2(int fd, const void *a, size_t an, const void *b, 
     iov[0].iov_base = (void *)a; iov[0].iov_len = an;
     iov[1].iov_base = (void *)b; iov[1].iov_len = bn;
     return sys_result(writev(fd, iov, bn ? 2 : 1));
+}
+/* A pipe that holds n bytes. EPERM: the user has used up what may be in pipes (fs.pipe-user-pages-soft). */
+static inline long sys_pipe(int fds[2], int n) {
+    long r = sys_result(pipe2(fds, O_NONBLOCK | O_CLOEXEC));
+    if (r == 0 && fcntl(fds[1], F_SETPIPE_SZ, n) < 0) {
+        r = -(long)errno;
+        close(fds[0]); close(fds[1]);
+    }
+    return r;
 }
 static inline long sys_epoll_create(void) { return sys_result(epoll_create1(EPOLL_CLOEXEC)); }
 static inline long sys_eventfd(void) { return sys_result(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)); }

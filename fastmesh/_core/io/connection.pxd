@@ -24,6 +24,8 @@ cdef int conn_write_out(Worker* w, Conn* c) noexcept nogil
 # Writes a head, which is kept in outb when it does not go out whole, and after it body bytes, which are not.
 # >= 0: body bytes written. IO. FULL: no buffer to keep the head in; the connection is of no more use.
 cdef i64 conn_send_head(Worker* w, Conn* c, const u8* head, size_t head_n, const u8* body, size_t body_n) noexcept nogil
+# A write took less than it was given, or nothing.
+cdef void conn_blocked(Worker* w, Conn* c) noexcept nogil
 # Reads and throws away. AGAIN, CLOSED or IO; BLOCKED: more than a turn's worth.
 cdef int conn_drop_input(Worker* w, Conn* c) noexcept nogil
 # Has the worker look at it again before it sleeps.

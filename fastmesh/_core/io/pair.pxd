@@ -6,7 +6,7 @@ from fastmesh._core.io.state cimport Conn, Exchange, Relay, Worker
 cdef void pair_open(Worker* w, Exchange* x, Conn* down, Conn* up) noexcept nogil
 # An event of either side.
 cdef void pair_event(Worker* w, Conn* c) noexcept nogil
-# The client's: its idle time is over, or not yet. The upstream's: no buffer was free a moment ago.
+# The client's: its idle time is over, or not yet. The upstream's: no buffer was free a moment ago, or a pipe may have come to rest.
 cdef void pair_timer(Worker* w, Conn* c) noexcept nogil
 # The worker is stopping at once.
 cdef void pair_stop(Worker* w, Relay* r) noexcept nogil

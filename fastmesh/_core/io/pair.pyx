@@ -17,11 +17,15 @@ from fastmesh._core.io.finish cimport STARVED_MOST_NS, STARVED_NS, exchange_fail
 from fastmesh._core.io.pipe cimport (
     PUMP_BAD, PUMP_DONE, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_FAILED, PUMP_YIELD, pipe_init, pipe_pump,
 )
+from fastmesh._core.io.splice cimport splice_close, splice_pump, splice_rests, splice_review
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_DOWN, CONN_PAIR, EX_COUNTED, EX_TCP, EX_TLS, Half, Pipe, ServerName,
 )
 from fastmesh._core.io.upstream cimport upstream_close
 from fastmesh._core.wire.http1_head cimport FRAMING_CLOSE
+
+cdef enum:
+    SPLICE_REST_NS = 1000000000     # after so long without a byte a pipe is closed
 
 
 cdef inline Conn* down_of(Worker* w, const Relay* r) noexcept nogil:
@@ -111,6 +115,8 @@ cdef void pair_close(Worker* w, Relay* r, u32 fault, bint reset) noexcept nogil:
     relay_account(w, &x, down)
     exchange_uncount(w, &x, 1)
     w.relay_count -= 1
+    splice_close(w, &r.there)
+    splice_close(w, &r.back)
     slab_give(&w.relays, r)
     up.exchange = 0
     upstream_close(w, up, reset)
@@ -130,9 +136,8 @@ cdef void pair_moved(Worker* w, Relay* r, bint there, u64 n) noexcept nogil:
     meters_count(&w.meters, COUNT_TCP_BYTES_IN if there else COUNT_TCP_BYTES_OUT, n)
 
 
-# One direction. False: it broke.
-cdef bint pair_pump(Worker* w, Relay* r, bint there, Conn* source, Conn* sink) noexcept nogil:
-    cdef Half* half = &r.there if there else &r.back
+# Through a buffer, by the pipe that bodies go through.
+cdef int pair_copy(Worker* w, Half* half, Conn* source, Conn* sink) noexcept nogil:
     cdef Pipe p
     cdef u32 flags = 0
     cdef int outcome
@@ -143,13 +148,27 @@ cdef bint pair_pump(Worker* w, Relay* r, bint there, Conn* source, Conn* sink) n
     p.ready = half.ready
     p.moved_bytes = half.moved_bytes
     outcome = pipe_pump(w, &p, source, sink, &flags)
-    if p.moved_bytes != half.moved_bytes:
-        pair_moved(w, r, there, p.moved_bytes - half.moved_bytes)
     half.done = p.done
     half.ended = p.ended
     half.wide = p.wide
     half.ready = p.ready
     half.moved_bytes = p.moved_bytes
+    return outcome
+
+
+# One direction. False: it broke.
+cdef bint pair_pump(Worker* w, Relay* r, bint there, Conn* source, Conn* sink) noexcept nogil:
+    cdef Half* half = &r.there if there else &r.back
+    cdef u64 before = half.moved_bytes
+    cdef int outcome = splice_pump(w, half, source, sink) if half.pipe else pair_copy(w, half, source, sink)
+    if half.moved_bytes != before:
+        pair_moved(w, r, there, half.moved_bytes - before)
+    if half.ended:
+        splice_close(w, half)
+    else:
+        splice_review(w, half, half.moved_bytes - before)
+    if half.pipe:
+        conn_deadline(w, sink if there else source, w.now_ns + <i64>SPLICE_REST_NS)
     if outcome == PUMP_YIELD:
         conn_defer(w, source)
     elif outcome == PUMP_DONE:
@@ -186,6 +205,16 @@ cdef void pair_idle(Worker* w, Relay* r, Conn* down) noexcept nogil:
         conn_deadline(w, down, r.active_ns + idle)
 
 
+# A direction that has come to rest needs no pipe.
+cdef void pair_rest(Worker* w, Relay* r) noexcept nogil:
+    if w.now_ns < r.active_ns + <i64>SPLICE_REST_NS:
+        return
+    if splice_rests(w, &r.there):
+        splice_close(w, &r.there)
+    if splice_rests(w, &r.back):
+        splice_close(w, &r.back)
+
+
 cdef void pair_timer(Worker* w, Conn* c) noexcept nogil:
     cdef Relay* r = <Relay*>slab_get(&w.relays, c.exchange)
     if r == NULL:
@@ -196,6 +225,7 @@ cdef void pair_timer(Worker* w, Conn* c) noexcept nogil:
         # Connections that wait for each other's buffers would wait for ever.
         pair_close(w, r, FAULT_OVERLOAD, 1)
     else:
+        pair_rest(w, r)
         pair_drive(w, r, down_of(w, r), c)
 
 

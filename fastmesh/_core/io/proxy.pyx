@@ -62,13 +62,14 @@ cdef void proxy_accepted(Worker* w, Conn* c, const ProxyHeader* header) noexcept
     buf_consume(&c.inb, header.bytes)
     if buf_len(&c.inb) == 0:
         buf_give(&w.pools, &c.inb)
+    c.state = DOWN_SNIFF
     if w.snap.listeners[c.listener].protocol == LISTENER_HTTP and original_of(w, c) == NULL:
         c.state = DOWN_IDLE
+    # In a drain the moment that a fresh connection has goes on.
+    if not w.draining and c.state == DOWN_IDLE:
         conn_deadline(w, c, w.now_ns + w.snap.policy.header_timeout_ns)
-    else:
-        c.state = DOWN_SNIFF
-        if not w.draining:
-            wheel_cancel(&w.wheel, slab_index(&w.conns, c))
+    elif not w.draining:
+        wheel_cancel(&w.wheel, slab_index(&w.conns, c))
     conn_defer(w, c)
 
 

@@ -27,6 +27,7 @@ cdef enum:
     SESSION_BUCKETS = 64        # of a session's streams by id
     SESSION_RESETS = 64         # ids kept of streams we have reset: what is still on its way for them is expected
     DESTINATIONS = 1024         # whose protocol is remembered; a power of two
+    SPLICES = 32                # pipes at a time
     ORIGINALS = 16384           # addresses that intercepted connections were meant for, in use at a time; a power of two
     DIALLED = 4096              # of the process's own connections, known by both ends; a power of two
     ADDRESS_TEXT_BYTES = 56     # of "[IPv6]:port"
@@ -301,6 +302,7 @@ ctypedef struct Half:
     u8 done
     u8 ended
     u8 wide
+    u8 pipe                 # index and one in the splices, 0: none; what is in it is not in `ready`
 
 # An open relayed connection.
 ctypedef struct Relay:
@@ -318,6 +320,14 @@ ctypedef struct Relay:
     u32 version             # its low half
     u8 tls                  # it began with a ClientHello
     u8 retries
+
+# A pipe that a busy direction of a relayed connection goes through.
+ctypedef struct Splice:
+    i32 read_fd             # owns both
+    i32 write_fd
+    u32 left                # bytes in it
+    u8 used
+    u8 thin                 # of the pumps that moved bytes, how many moved few since the last that did not
 
 # The server name that a relayed connection asks for, while the access log is on.
 ctypedef struct ServerName:
@@ -459,6 +469,7 @@ ctypedef struct Worker:
     Destination* destinations   # owns; DESTINATIONS, by key
     Announced* announced    # owns; by index of the connection
     ServerName* server_names    # owns; same
+    Splice splices[SPLICES]
     Ring commands
     Ring events
     Ring* log               # borrows the log, kept alive by the bridge; NULL: no access log

@@ -162,6 +162,7 @@ ctypedef struct Policy:
     u8 grpc_timeout             # 1: grpc-timeout is the exchange's deadline
     i64 tcp_idle_timeout_ns     # a relayed connection without a byte either way; 0 = none
     i64 detect_timeout_ns       # first bytes that do not say what they are
+    u8 splice                   # 1: long streams of relayed connections go through splice(2)
     u32 tcp_user_timeout_ms     # unacknowledged data of a relayed connection; 0 = the kernel's
 
 ctypedef struct Snapshot:
