@@ -39,6 +39,11 @@ RESPONSE = (
     b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain\r\n"
     b"Content-Length: 100\r\nConnection: keep-alive\r\n\r\n"
 )
+# A head with fields that go no further than the next hop.
+HOP_BY_HOP = (
+    WRK[:-2] + b"Connection: keep-alive, x-one\r\nKeep-Alive: timeout=5\r\nX-One: 1\r\n"
+    b"Proxy-Connection: close\r\n\r\n"
+)
 HEADS = {"wrk": WRK, "browser": BROWSER, "response": RESPONSE}
 FORWARDING = int(Edit["EDIT_XFF"]) | int(Edit["EDIT_FORWARDED"])
 BODIES = {"small": b"5\r\nhello\r\n" * 100 + b"0\r\n", "large": (b"4000\r\n" + b"x" * 16384 + b"\r\n") * 16 + b"0\r\n"}
@@ -95,6 +100,17 @@ def test_write_c(benchmark: Any, name: str) -> None:
 def test_write_with_forwarding_c(benchmark: Any, name: str) -> None:
     bench = HeadBench(HEADS[name])
     per_call(benchmark, lambda loops: bench.write(loops, FORWARDING, True), len(HEADS[name]))
+
+
+@pytest.mark.parametrize("name", [b"user-agent", b"cache-control", b"x-absent"])
+def test_field_get_c(benchmark: Any, name: bytes) -> None:
+    """The second of eleven fields, the last, one that is not there."""
+    bench = HeadBench(BROWSER)
+    per_call(benchmark, lambda loops: bench.find(loops, name), len(BROWSER))
+
+
+def test_write_without_four_fields_c(benchmark: Any) -> None:
+    per_call(benchmark, HeadBench(HOP_BY_HOP).write, len(HOP_BY_HOP))
 
 
 @pytest.mark.parametrize("name", BODIES)

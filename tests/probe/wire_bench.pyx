@@ -5,6 +5,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from fastmesh._core.base.types cimport u8, u32, u64, i64
 from fastmesh._core.wire.http1_chunked cimport Chunked, chunked_init, chunked_scan
+from fastmesh._core.wire.http1_fields cimport field_find
 from fastmesh._core.wire.http1_head cimport (
     Http1Head, Http1Limits, Http1Resume, http1_request_parse, http1_response_parse,
 )
@@ -54,6 +55,21 @@ cdef class HeadBench:
                     rc |= http1_response_parse(self.head, &resume, data, n, &self.limits)
             start = now_ns() - start
         return -1 if rc else start
+
+    def find(self, int times, bytes name):
+        """Nanoseconds for so many look-ups of a field by its name (lower case)."""
+        cdef const u8* data = <const u8*>self.data
+        cdef const char* wanted = name
+        cdef i64 start
+        cdef i64 found = 0
+        cdef int i
+        with nogil:
+            start = now_ns()
+            for i in range(times):
+                found += field_find(self.head, data, wanted)
+            start = now_ns() - start
+        assert found >= -times
+        return start
 
     def dribble(self, int times):
         """Nanoseconds for so many heads that come byte by byte, one call for each byte; -1 when one fails."""
