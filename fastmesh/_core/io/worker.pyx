@@ -220,7 +220,9 @@ cdef void worker_dispatch(Worker* w, Conn* c, bint gone) noexcept nogil:
     elif c.state == UP_CONNECTING and c.session:
         http2_connecting(w, c, 0)
     elif c.state == CONN_PAIR:
-        pair_event(w, c)
+        # One that has more to do than a turn allows is driven at the end of the turn, not twice in it.
+        if not c.flags & CONN_DEFERRED:
+            pair_event(w, c)
     else:
         x = exchange_get(w, c.exchange)
         if x == NULL:
