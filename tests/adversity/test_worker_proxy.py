@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import net
+from tests.support import grpc, net
 from tests.support.client import Client, Ended, request
 from tests.support.hello import of_python
 from tests.support.http2 import RawClient
@@ -244,6 +244,17 @@ def test_each_request_has_a_connection_that_is_its_clients(listener: socket.sock
             assert client.read().status == 200
             assert server.sock.recv(1) == b""
             server.sock.close()
+
+
+def test_a_server_that_breaks_off_has_not_cancelled_the_call(listener: socket.socket) -> None:
+    plan = Plan([net.text(listener)], backend={"send_proxy_protocol": 1})
+    with LiveWorker(plan) as worker, RawClient(worker.address) as client:
+        number = grpc.call(client)
+        server = announced(listener)
+        assert server.read(5) == b"POST "
+        net.reset(server.sock)
+        assert grpc.status_of(client.wait_ended(number)) == grpc.UNAVAILABLE
+        worker.expect_faults(upstream_reset=1)
 
 
 def test_requests_of_http2_go_over_http1_each_on_its_own(listener: socket.socket) -> None:

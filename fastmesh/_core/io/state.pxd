@@ -85,7 +85,7 @@ cdef enum StreamFlag:
     STREAM_GRPC = 64        # a gRPC request
     STREAM_NEVER = 128      # a field of its head was never-indexed
     STREAM_BAD = 512        # we ended it: its peer broke the rules
-    STREAM_CANCELLED = 1024 # the peer reset it with CANCEL
+    STREAM_CANCELLED = 2048 # the peer reset it with CANCEL
     STREAM_STALLED = 256    # it waits for the connection's window, not for room in outb
     STREAM_ANNOUNCED = 1024 # of a connection upstream: it began with a PROXY protocol header, and is that client's alone
 
