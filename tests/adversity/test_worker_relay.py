@@ -330,6 +330,28 @@ def test_a_server_that_is_not_there_is_a_reset() -> None:
         worker.expect_faults(no_endpoint=1)
 
 
+def test_a_server_that_resets_at_once_was_reached(listener: socket.socket) -> None:
+    with LiveWorker(Plan([net.text(listener)], listener=OPAQUE)) as worker:
+        # While the worker is busy with long streams it hears of a connect and of the reset behind it together.
+        long = [Pair(worker.address, listener) for _ in range(4)]
+        senders = [threading.Thread(target=pair.server.sendall, args=(bytes(20_000_000),)) for pair in long]
+        takers = [threading.Thread(target=exactly, args=(pair.client, 20_000_000)) for pair in long]
+        for thread in senders + takers:
+            thread.start()
+        resets = 0
+        while any(thread.is_alive() for thread in takers):
+            client = net.dial(worker.address)
+            net.reset(listener.accept()[0])
+            resets += 1
+            assert to_end(client) == (b"", "RST")
+            client.close()
+        for pair, thread in zip(long + long, senders + takers, strict=True):
+            thread.join(DEADLINE_S)
+            pair.close()
+        assert worker.counter("connect_failures") == 0
+        worker.expect_faults(upstream_reset=resets)
+
+
 def test_the_next_endpoint_is_tried() -> None:
     def script(connection: Connection) -> None:
         connection.send(b"here")

@@ -2,11 +2,11 @@ from fastmesh._core.base.meter cimport COUNT_SLAB_FULL, METER_NONE, Block, meter
 from fastmesh._core.base.slab cimport slab_handle, slab_index, slab_take
 from fastmesh._core.base.status cimport AGAIN, IO, OK
 from fastmesh._core.base.wheel cimport wheel_cancel
-from fastmesh._core.ffi.linux cimport ETIMEDOUT
+from fastmesh._core.ffi.linux cimport ECONNRESET, ETIMEDOUT
 from fastmesh._core.io.client cimport client_close
 from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_get, conn_handle
-from fastmesh._core.io.fault cimport FAULT_NO_ROUTE
-from fastmesh._core.io.finish cimport exchange_fail
+from fastmesh._core.io.fault cimport FAULT_NO_ROUTE, FAULT_UPSTREAM_RESET
+from fastmesh._core.io.finish cimport exchange_end_relay, exchange_fail
 from fastmesh._core.io.meters cimport block_of
 from fastmesh._core.io.pair cimport pair_open
 from fastmesh._core.io.proxy cimport proxy_announce
@@ -94,11 +94,16 @@ cdef void relay_connecting(Worker* w, Exchange* x, Conn* up, bint timed_out) noe
     cdef int r = IO if timed_out else upstream_connected(w, up, &error)
     if r == AGAIN:
         return
-    if r != OK:
+    if r != OK and error != ECONNRESET:
         request_unconnected(w, x, up, error)
         return
     x.error = 0
     request_connected(w, x.slot, x.slot_gen)
+    if r != OK:
+        # It was there, and its server has ended it since: a refusal says ECONNREFUSED.
+        x.fault = FAULT_UPSTREAM_RESET
+        exchange_end_relay(w, x, 1)
+        return
     wheel_cancel(&w.wheel, slab_index(&w.conns, up))
     if x.flags & (EX_PROXY_V1 | EX_PROXY_V2):
         proxy_announce(w, x, conn_get(w, x.down), up)
