@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.source import ROOT, Finding, Line, core_files, layer_of, logical_lines, module_of, report
+from tools.source import PYTHON, ROOT, Finding, Line, core_files, layer_of, logical_lines, module_of, report
 
 OUT = ROOT / "build" / "check"
 
@@ -144,7 +144,7 @@ def main() -> int:
     found = check_messages(translate(OUT))
     for path in core_files():
         shown = str(path.relative_to(ROOT))
-        below = layer_of(module_of(path)) != "bridge"
+        below = layer_of(module_of(path)) not in PYTHON
         found += check_source(path.read_text(), shown, below)
         translated = (OUT / shown).with_suffix(".c")
         if path.suffix == ".pyx" and below:

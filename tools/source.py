@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "fastmesh" / "_core"
-LAYERS = ("ffi", "base", "wire", "routing", "io", "bridge")  # from the bottom up
+LAYERS = ("ffi", "base", "wire", "routing", "io", "build", "bridge")  # from the bottom up
+PYTHON = ("build", "bridge")  # those that handle Python objects: a module each, no package
 
 _TEXT = re.compile(
     r"""(?P<comment>\#[^\n]*)

@@ -6,7 +6,6 @@ release the GIL and return when stopped. Errors raise ValueError (bad spec), Mem
 
 from fastmesh._core.spec import LogTemplateSpec, SnapshotSpec, WorkerSpec
 
-METHODS: tuple[bytes, ...]  # names the router knows; index = bit of a method mask
 COUNTERS: tuple[str, ...]  # names of Worker.counters(), in order
 GAUGES: tuple[str, ...]  # names of Worker.gauges(), in order
 FAULTS: tuple[str, ...]  # cause labels of proxy-made errors, index into Block.faults
