@@ -20,8 +20,8 @@ NOT_COPIED = {"build", "dist"}
 BUILT = {".so", ".o", ".pyc"}
 ASAN_OPTIONS = "allocator_may_return_null=1:strict_string_checks=1"
 UBSAN_OPTIONS = "print_stacktrace=1:halt_on_error=1"
-# CPython keeps blocks to its end, by its own allocators.
-SUPPRESSIONS = "leak:_PyMem_\nleak:PyMem_\nleak:PyObject_\nleak:_PyObject_\n"
+# CPython keeps blocks to its end, by its own allocators; so does what makes the tests' certificates.
+SUPPRESSIONS = "leak:_PyMem_\nleak:PyMem_\nleak:PyObject_\nleak:_PyObject_\nleak:_rust.abi3.so\nleak:_cffi_backend\n"
 
 
 def build() -> None:
