@@ -17,8 +17,8 @@ from fastmesh._core.io.meters cimport block_of
 from fastmesh._core.io.originals cimport original_listens, original_of
 from fastmesh._core.io.relay cimport relay_begin, relay_decide, relay_suits
 from fastmesh._core.io.state cimport (
-    CONN_EOF, CONN_READABLE, DESTINATIONS, DOWN_IDLE, DRIVE_STEPS, EX_EARLY, EX_TLS, SNIFF_DIALLED, SNIFF_FAILED, SNIFF_HELLO,
-    SNIFF_WAITING, UP_BUSY, Destination, Original,
+    CONN_EOF, CONN_READABLE, DESTINATIONS, DOWN_IDLE, DRIVE_STEPS, EX_EARLY, EX_TLS, SNIFF_DIALLED, SNIFF_FAILED,
+    SNIFF_HELLO, SNIFF_WAITING, UP_BUSY, Destination, Original,
 )
 from fastmesh._core.routing.snapshot cimport LISTENER_HTTP, LISTENER_OPAQUE, LISTENER_TLS
 from fastmesh._core.wire.client_hello cimport ClientHello, client_hello_parse

@@ -10,18 +10,19 @@ from fastmesh._core.ffi.atomic cimport meter_add
 from fastmesh._core.ffi.linux cimport ECONNREFUSED, ECONNRESET, ETIMEDOUT
 from fastmesh._core.io.access_log cimport access_log_end
 from fastmesh._core.io.client cimport (
-    Answer, client_answer_fault, client_answer_last_hop, client_answer_web, client_close, client_end_grpc, client_end_web,
-    client_finish, client_rest,
+    Answer, client_answer_fault, client_answer_last_hop, client_answer_web, client_close, client_end_grpc,
+    client_end_web, client_finish, client_rest,
 )
 from fastmesh._core.io.connection cimport conn_deadline, conn_get
 from fastmesh._core.io.fault cimport (
-    FAULT_CLIENT_CLOSED, FAULT_CONNECT, FAULT_LOCAL, FAULT_NO_ENDPOINT, FAULT_NO_ROUTE, FAULT_UPSTREAM_RESPONSE, fault_row,
+    FAULT_CLIENT_CLOSED, FAULT_CONNECT, FAULT_LOCAL, FAULT_NO_ENDPOINT, FAULT_NO_ROUTE, FAULT_UPSTREAM_RESPONSE,
+    fault_row,
 )
 from fastmesh._core.io.pipe cimport PUMP_DONE, pipe_over, pipe_pump
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, DOWN_SNIFF, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_EARLY, EX_FLYING, EX_GRPC, EX_HEAD_ONLY, EX_HTTP10,
-    EX_REPLAY, EX_STARVED, EX_TCP, EX_UP_KEEP, EX_WEB, EX_WEB_ANSWER_TEXT, PHASE_PENDING, PHASE_TUNNEL, PIPE_ENCODE,
-    PIPE_PLAIN, SNIFF_FAILED, STREAM_BAD, UP_BUSY, Waiting,
+    CONN_BROKEN, DOWN_SNIFF, EX_ANSWERED, EX_COUNTED, EX_DOWN_KEEP, EX_EARLY, EX_FLYING, EX_GRPC, EX_HEAD_ONLY,
+    EX_HTTP10, EX_REPLAY, EX_STARVED, EX_TCP, EX_UP_KEEP, EX_WEB, EX_WEB_ANSWER_TEXT, PHASE_PENDING, PHASE_TUNNEL,
+    PIPE_ENCODE, PIPE_PLAIN, SNIFF_FAILED, STREAM_BAD, UP_BUSY, Waiting,
 )
 from fastmesh._core.io.upstream cimport upstream_backend, upstream_close, upstream_give
 from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE, balancer_count, balancer_end

@@ -14,7 +14,8 @@ from fastmesh._core.io.finish cimport exchange_get
 from fastmesh._core.io.http2_frames cimport http2_data, http2_frame
 from fastmesh._core.io.request cimport request_connected, request_unconnected
 from fastmesh._core.io.session cimport (
-    session_flush_later, session_frame, session_free, session_goaway, session_new, session_of, session_reset, session_wake,
+    session_flush_later, session_frame, session_free, session_goaway, session_new, session_of, session_reset,
+    session_wake,
 )
 from fastmesh._core.io.state cimport (
     CONN_BROKEN, CONN_READABLE, CONN_SESSION, DRIVE_STEPS, SESSION_BLOCK, SESSION_BUCKETS, SESSION_BULK, SESSION_CLIENT,

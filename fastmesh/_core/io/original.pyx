@@ -9,8 +9,8 @@ from fastmesh._core.io.client cimport client_close
 from fastmesh._core.io.fault cimport FAULT_LOOP, FAULT_OVERLOAD
 from fastmesh._core.io.meters cimport block_of
 from fastmesh._core.io.originals cimport (
-    original_slot, originals_add, originals_dialled_by_us, originals_find, originals_hold, originals_idle, originals_key,
-    originals_replace,
+    original_slot, originals_add, originals_dialled_by_us, originals_find, originals_hold, originals_idle,
+    originals_key, originals_replace,
 )
 from fastmesh._core.io.state cimport EVENT_LOOP, LISTENERS_MAX, Event
 from fastmesh._core.io.upstream cimport upstream_close, upstream_report

@@ -11,8 +11,8 @@ from fastmesh._core.io.access_log cimport access_log_begin
 from fastmesh._core.io.client cimport client_refuse
 from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_get, conn_handle
 from fastmesh._core.io.fault cimport (
-    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_LOOP, FAULT_NO_ENDPOINT, FAULT_NO_ROUTE, FAULT_OVERLOAD, FAULT_PENDING_LIMIT,
-    FAULT_UPGRADE_UNSUPPORTED, FAULT_UPSTREAM_RESET,
+    FAULT_CONNECT, FAULT_CONNECT_TIMEOUT, FAULT_LOOP, FAULT_NO_ENDPOINT, FAULT_NO_ROUTE, FAULT_OVERLOAD,
+    FAULT_PENDING_LIMIT, FAULT_UPGRADE_UNSUPPORTED, FAULT_UPSTREAM_RESET,
 )
 from fastmesh._core.io.finish cimport (
     exchange_abort, exchange_fail, exchange_fly, exchange_get, exchange_land, exchange_last_hop, exchange_starve,
@@ -28,11 +28,11 @@ from fastmesh._core.io.proxy cimport proxy_announce, proxy_wanted
 from fastmesh._core.io.request_head cimport request_compose
 from fastmesh._core.io.session cimport session_of, session_wait
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, DOWN_BUSY, EVENT_ENDPOINT_OUT, EVENT_ENDPOINT_READY,
-    EX_COUNTED, EX_DOWN_KEEP, EX_EXTENDED, EX_FRESH, EX_GRPC, EX_HEAD_ONLY, EX_HTTP1, EX_HTTP10, EX_HTTP2,
-    EX_IDEMPOTENT, EX_NEVER, EX_PROXY_V1, EX_PROXY_V2, EX_REPLAY, EX_RESPONDED, EX_RETRIED, EX_SIZED, EX_TCP, EX_UPGRADE,
-    EX_WEB, EX_WEB_TEXT, FRAMING_STREAM, OFFERED_BYTES, PHASE_CONNECT, PHASE_PENDING, PHASE_RESPONSE, PHASE_ROUTE,
-    PICK_ORIGINAL, PIPE_DECODE, SESSION_CONNECT, SESSION_SETTINGS, STREAM_GRPC,
+    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, DOWN_BUSY, EVENT_ENDPOINT_OUT,
+    EVENT_ENDPOINT_READY, EX_COUNTED, EX_DOWN_KEEP, EX_EXTENDED, EX_FRESH, EX_GRPC, EX_HEAD_ONLY, EX_HTTP1, EX_HTTP10,
+    EX_HTTP2, EX_IDEMPOTENT, EX_NEVER, EX_PROXY_V1, EX_PROXY_V2, EX_REPLAY, EX_RESPONDED, EX_RETRIED, EX_SIZED,
+    EX_TCP, EX_UPGRADE, EX_WEB, EX_WEB_TEXT, FRAMING_STREAM, OFFERED_BYTES, PHASE_CONNECT, PHASE_PENDING,
+    PHASE_RESPONSE, PHASE_ROUTE, PICK_ORIGINAL, PIPE_DECODE, SESSION_CONNECT, SESSION_SETTINGS, STREAM_GRPC,
     STREAM_NEVER, STREAM_UNDONE, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_flush

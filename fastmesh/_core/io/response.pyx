@@ -9,7 +9,8 @@ from fastmesh._core.io.fault cimport (
     FAULT_UPSTREAM_RESPONSE, FAULT_UPSTREAM_TRUNCATED,
 )
 from fastmesh._core.io.finish cimport (
-    exchange_abort, exchange_complete, exchange_cut_request, exchange_fail, exchange_land, exchange_starve, grpc_overloaded,
+    exchange_abort, exchange_complete, exchange_cut_request, exchange_fail, exchange_land, exchange_starve,
+    grpc_overloaded,
 )
 from fastmesh._core.io.pipe cimport (
     PUMP_BAD, PUMP_DONE, PUMP_FULL, PUMP_SINK_FAILED, PUMP_SOURCE_END, PUMP_SOURCE_FAILED, PUMP_YIELD, STRIP_ALL,

@@ -12,8 +12,8 @@ from fastmesh._core.base.status cimport IO, OK
 from fastmesh._core.base.types cimport i64, u16
 from fastmesh._core.io.connection cimport conn_deadline, conn_defer, conn_flush, conn_get, conn_handle
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_SESSION, SESSION_BUCKETS, SESSION_CLIENT, SESSION_FLUSH, SESSION_GOING, SESSION_PREFACE, SESSION_RESETS,
-    STREAM_STALLED, STREAM_WAITING,
+    CONN_BROKEN, CONN_SESSION, SESSION_BUCKETS, SESSION_CLIENT, SESSION_FLUSH, SESSION_GOING, SESSION_PREFACE,
+    SESSION_RESETS, STREAM_STALLED, STREAM_WAITING,
 )
 from fastmesh._core.wire.hpack cimport HPACK_TABLE_BYTES, hpack_decoder_init, hpack_encoder_init
 from fastmesh._core.wire.http2_frame cimport (

@@ -9,16 +9,16 @@ from fastmesh._core.base.status cimport AGAIN, FULL, IO, LIMIT, OK
 from fastmesh._core.base.types cimport i32, u16, u8
 from fastmesh._core.ffi.atomic cimport meter_add, meter_set
 from fastmesh._core.ffi.linux cimport (
-    AF_INET, AF_INET6, EADDRNOTAVAIL, EAGAIN, EINPROGRESS, ENOBUFS, ENOMEM, sockaddr, sys_close, sys_connect, sys_connect_error,
-    sys_eventfd_signal, sys_nodelay, sys_socket,
+    AF_INET, AF_INET6, EADDRNOTAVAIL, EAGAIN, EINPROGRESS, ENOBUFS, ENOMEM, sockaddr, sys_close, sys_connect,
+    sys_connect_error, sys_eventfd_signal, sys_nodelay, sys_socket,
 )
 from fastmesh._core.io.connection cimport conn_close, conn_deadline, conn_defer, conn_get, conn_open, conn_recv, conn_room
 from fastmesh._core.io.originals cimport originals_adopt, originals_dialled, originals_hung_up
 from fastmesh._core.io.session cimport session_free, session_goaway, session_new, session_of
 from fastmesh._core.io.state cimport (
-    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, CONN_SESSION, CONN_UP, CONN_WRITABLE, SESSION_CLIENT,
-    SESSION_GOING, SESSION_STARVED, STREAM_ANNOUNCED, STREAM_BAD, STREAM_UNNUMBERED, UP_BUSY, UP_CONNECTING, UP_IDLE, Event,
-    Original, Session, Waiting,
+    CONN_BROKEN, CONN_EOF, CONN_RDHUP, CONN_READABLE, CONN_REUSED, CONN_SESSION, CONN_UP, CONN_WRITABLE,
+    SESSION_CLIENT, SESSION_GOING, SESSION_STARVED, STREAM_ANNOUNCED, STREAM_BAD, STREAM_UNNUMBERED, UP_BUSY,
+    UP_CONNECTING, UP_IDLE, Event, Original, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_close, stream_open
 from fastmesh._core.routing.balancer cimport EndpointState, PICK_NONE

@@ -37,8 +37,10 @@ from fastmesh._core.io.request cimport request_adopt, request_serve_pending
 from fastmesh._core.io.session cimport sessions_flush
 from fastmesh._core.io.state cimport (
     COMMAND_ADD_LISTENER, COMMAND_DRAIN, COMMAND_REMOVE_LISTENER, COMMAND_STOP, CONN_BROKEN, CONN_DEFERRED, CONN_DOWN,
-    CONN_LISTENER, CONN_PAIR, CONN_RDHUP, CONN_READABLE, CONN_RELAY, CONN_SESSION, CONN_UP, CONN_WRITABLE, DESTINATIONS, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, DOWN_PROXY, DOWN_SNIFF, EVENT_DRAINED,
-    EVENTS_PER_TURN, LISTENERS_MAX, ORIGINALS, SCRATCH_BYTES, UP_CONNECTING, UP_IDLE, Announced, Conn, Destination, Exchange, Original, Relay, ServerName, Session, Waiting,
+    CONN_LISTENER, CONN_PAIR, CONN_RDHUP, CONN_READABLE, CONN_RELAY, CONN_SESSION, CONN_UP, CONN_WRITABLE,
+    DESTINATIONS, DOWN_HEAD, DOWN_IDLE, DOWN_LINGER, DOWN_PROXY, DOWN_SNIFF, EVENT_DRAINED, EVENTS_PER_TURN,
+    LISTENERS_MAX, ORIGINALS, SCRATCH_BYTES, UP_CONNECTING, UP_IDLE, Announced, Conn, Destination, Exchange, Original,
+    Relay, ServerName, Session, Waiting,
 )
 from fastmesh._core.io.stream cimport stream_close
 from fastmesh._core.io.upstream cimport (

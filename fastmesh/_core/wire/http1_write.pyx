@@ -2,8 +2,8 @@ from fastmesh._core.base.types cimport u8, u16, u32, i64
 from fastmesh._core.ffi.simd cimport fm_reason_text, fm_reasons
 from fastmesh._core.wire.edit cimport (
     DATE_BYTES, EDIT_CHUNKED, EDIT_CLOSE, EDIT_FORWARDED, EDIT_KEEP_ALIVE, EDIT_MAX_FORWARDS, EDIT_TE_TRAILERS,
-    EDIT_TYPE, EDIT_UPGRADE, EDIT_XFF, XFF_CHAIN, XFF_PROTO, HeadEdit, edit_drops, edit_flags, is_h2c, put_forwarded, put_xff,
-    via_version,
+    EDIT_TYPE, EDIT_UPGRADE, EDIT_XFF, XFF_CHAIN, XFF_PROTO, HeadEdit, edit_drops, edit_flags, is_h2c, put_forwarded,
+    put_xff, via_version,
 )
 from fastmesh._core.wire.headers cimport FIELD_EXPECT, FIELD_HOST, Field
 from fastmesh._core.wire.http1_head cimport (
