@@ -6,8 +6,6 @@ import os
 import pathlib
 import re
 import signal
-import smtplib
-import ssl
 import subprocess
 from collections.abc import Iterator
 
@@ -15,13 +13,13 @@ import pytest
 
 from tests.support import daemons
 from tests.support.client import Client, digest, pattern
-from tests.support.daemons import missing, program, run
+from tests.support.daemon_clients import LINE, psql, psql_command, redis_cli, reversed_line, send_mail, sql
+from tests.support.daemons import needs, run
 from tests.support.fastmesh import Fastmesh
 from tests.support.server import Nginx, plain_environment
 from tests.support.wait import until
 
 BIG = pattern(10_000_000)
-LINE = "x" * 999
 LINES = 10_000
 
 
@@ -30,6 +28,7 @@ class Way:
     """To a server, through the proxy."""
 
     proxy: Fastmesh
+    host: str = "127.0.0.1"
 
     @property
     def port(self) -> str:
@@ -42,11 +41,6 @@ def way_to(port: int) -> Iterator[Way]:
         yield Way(proxy)
 
 
-def needs(*names: str) -> pytest.MarkDecorator:
-    reason = missing(*names)
-    return pytest.mark.skipif(bool(reason), reason=reason)
-
-
 # --- PostgreSQL: the client speaks first, and asks for TLS in a way of its own
 
 
@@ -54,15 +48,6 @@ def needs(*names: str) -> pytest.MarkDecorator:
 def postgres() -> Iterator[Way]:
     with daemons.postgres() as port, way_to(port) as way:
         yield way
-
-
-def psql_command(way: Way, statement: str, sslmode: str = "prefer") -> list[str]:
-    where = f"host=127.0.0.1 port={way.port} user=fm dbname=postgres sslmode={sslmode}"
-    return ["psql", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", where, "-c", statement]
-
-
-def psql(way: Way, statement: str, sslmode: str = "prefer", told: bytes = b"") -> bytes:
-    return run(*psql_command(way, statement, sslmode), told=told)
 
 
 @needs("initdb", "psql")
@@ -107,11 +92,6 @@ def mariadb() -> Iterator[Way]:
         yield way
 
 
-def sql(way: Way, statement: str, *options: str) -> bytes:
-    where = ["-h", "127.0.0.1", "-P", way.port, "-u", "root"]
-    return run("mariadb", "--no-defaults", *where, "-N", "-B", *options, "-e", statement)
-
-
 @needs("mariadbd", "mariadb-install-db", "mariadb")
 def test_mariadb_greets_a_client_that_says_nothing(mariadb: Way) -> None:
     before = mariadb.proxy.metrics().sum("fastmesh_detected_server_first_total")
@@ -143,10 +123,6 @@ def test_mariadb_says_why_it_refuses(mariadb: Way) -> None:
 def redis() -> Iterator[Way]:
     with daemons.redis() as port, way_to(port) as way:
         yield way
-
-
-def redis_cli(way: Way, *words: str, told: bytes = b"") -> bytes:
-    return run("redis-cli", "-h", "127.0.0.1", "-p", way.port, *words, told=told)
 
 
 @needs("redis-server", "redis-cli")
@@ -196,26 +172,13 @@ def mail() -> Iterator[tuple[Way, pathlib.Path]]:
         yield way, queue
 
 
-def trusting() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    daemons.authority().configure_trust(context)
-    return context
-
-
 @needs("exim4")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may start exim")
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "starttls"])
 def test_mail_arrives_whole(mail: tuple[Way, pathlib.Path], encrypted: bool) -> None:
     way, queue = mail
     text = "\r\n".join(f"line {i} {LINE[:60]}" for i in range(30_000))
-    with smtplib.SMTP("127.0.0.1", int(way.port), timeout=20) as client:
-        client.ehlo("client.example")
-        if encrypted:
-            client._host = "localhost"  # type: ignore[attr-defined]  # the name that the certificate is checked for
-            client.starttls(context=trusting())
-        client.sendmail("a@client.example", ["b@mail.example"], f"Subject: whole\r\n\r\n{text}\r\n")
-        code, answer = client.docmd("NOOP")
-        assert (code, answer) == (250, b"OK")
+    send_mail(way, text, encrypted)
     stored = [path for path in queue.glob("*-D") if text.replace("\r\n", "\n") in path.read_text()]
     assert len(stored) == 1
     stored[0].unlink()
@@ -268,22 +231,9 @@ def test_a_server_chooses_its_certificate_by_the_name_that_was_asked_for() -> No
         options = ["-servername", "c.example", "-cert2", str(other.cert), "-key2", str(other.key), "-rev"]
         with daemons.openssl_server(*options) as (port, _), way_to(port) as way:
             for name, shown in (("c.example", True), ("a.example", False)):
-                asked = ["-connect", f"127.0.0.1:{way.port}", "-servername", name, "-quiet", "-no_ign_eof"]
-                client = subprocess.Popen(
-                    [program("openssl") or "openssl", "s_client", *asked], env=plain_environment(),
-                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                )  # fmt: skip
-                try:
-                    assert client.stdin is not None
-                    assert client.stdout is not None
-                    client.stdin.write(b"sidecar\n")
-                    client.stdin.flush()
-                    assert client.stdout.readline() == b"racedis\n"
-                    _, said = client.communicate(timeout=10)
-                    assert (b"CN = c.example" in said) == shown
-                finally:
-                    client.kill()
-                    client.wait()
+                answer, said = reversed_line(way, b"sidecar\n", "-servername", name)
+                assert answer == b"racedis\n"
+                assert (b"CN = c.example" in said) == shown
 
 
 # --- nginx: HTTP of both versions is routed, HTTPS passed through

@@ -13,13 +13,11 @@ import trustme
 
 from tests.support import netns
 from tests.support.fastmesh import Fastmesh
-from tests.support.metrics import Metrics
 from tests.support.netns import Namespace, Peer
-from tests.support.reach import for_everyone
+from tests.support.sidecars import ORIGINAL, Count, redirect, transparent
 from tests.support.wait import until
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-USER, APP = "2102", 1000
+APP = 1000
 HTTP1, HTTP2, TLS = 8000, 8001, 8443  # ports of the server
 SPOKEN, REDIS = 8002, 6379  # here it speaks first
 HEARD = 8003
@@ -39,7 +37,6 @@ CLIENT = {"ipv4": "192.0.2.1", "ipv6": "2001:db8::1"}
 SERVER = {"ipv4": "192.0.2.2", "ipv6": "2001:db8::2"}
 ELSEWHERE = "192.0.2.3"  # the server's too
 FAMILIES = ("ipv4", "ipv6")
-ORIGINAL = "(original_dst)"
 
 MISSING = [program for program in ("curl", "nghttpd") if shutil.which(program) is None]
 WHY_NOT = netns.impossible() or (f"needs {' and '.join(MISSING)} (tools/need test)" if MISSING else "")
@@ -56,18 +53,6 @@ class Machines(NamedTuple):
     inbound: Fastmesh
 
 
-class Count:
-    """What a fastmesh counted since this was made."""
-
-    def __init__(self, proxy: Fastmesh) -> None:
-        self.proxy = proxy
-        self.before = proxy.counts()
-
-    def __call__(self, name: str, **labels: str) -> int:
-        now: Metrics = self.proxy.counts()
-        return int(now.sum(name, **labels) - self.before.sum(name, **labels))
-
-
 def url(family: str, port: int, host: str = "") -> str:
     address = host or SERVER[family]
     return f"http://[{address}]:{port}/page" if ":" in address else f"http://{address}:{port}/page"
@@ -75,18 +60,6 @@ def url(family: str, port: int, host: str = "") -> str:
 
 def curl(space: Namespace, *words: str) -> str:
     return space.run("curl", "-sS", "--max-time", "10", *words)
-
-
-def transparent(space: Namespace, folder: pathlib.Path, mode: str = "on", **settings: object) -> Fastmesh:
-    return Fastmesh(
-        listen=None, admin=f"unix:{folder}/{space.name}", transparent=mode, user=USER, upstream_idle_timeout="300ms",
-        detect_timeout="200ms", before=("ip", "netns", "exec", space.name, *for_everyone()), **settings,
-    )  # fmt: skip
-
-
-def redirect(space: Namespace, action: str, *options: str, user: str = USER) -> None:
-    variables = {"FASTMESH_USER": user, "PYTHONPATH": str(ROOT)}
-    space.run(sys.executable, "-m", "fastmesh", "redirect", action, *options, **variables)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
 """Servers of other protocols than HTTP, as Debian has them: each in the foreground, in a directory of its own, on a
-free port of 127.0.0.1, ended by its pid. Root runs them as nobody, since databases refuse root."""
+free port of an address (127.0.0.1), ended by its pid. Root runs them as nobody, since databases refuse root."""
 
 import contextlib
 import functools
@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import pytest
 import trustme
 
 from tests.support import net
@@ -23,6 +24,7 @@ NOBODY = 65534
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *sorted(glob.glob("/usr/lib/postgresql/*/bin"))])
 Word = str | pathlib.Path
 NAMES = ("localhost", "a.example", "b.example")
+LOOPBACK = "127.0.0.1"
 
 
 def program(name: str) -> str | None:
@@ -33,6 +35,11 @@ def missing(*names: str) -> str:
     """Why a test with these programs cannot run; empty when it can."""
     absent = [name for name in names if program(name) is None]
     return f"not installed: {', '.join(absent)} (tools/need test)" if absent else ""
+
+
+def needs(*names: str) -> pytest.MarkDecorator:
+    reason = missing(*names)
+    return pytest.mark.skipif(bool(reason), reason=reason)
 
 
 @functools.cache
@@ -130,58 +137,61 @@ def running(
                 process.wait(DEADLINE_S)
 
 
-def listens(port: int) -> bool:
+def listens(port: int, host: str = LOOPBACK) -> bool:
     try:
-        net.dial(f"127.0.0.1:{port}", timeout=1).close()
+        net.dial(f"{host}:{port}", timeout=1).close()
     except OSError:
         return False
     return True
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[int]:
+def postgres(host: str = LOOPBACK) -> Iterator[int]:
     """PostgreSQL with TLS; its user is fm, without a password."""
     with folder() as where:
         port, data = net.free_port(), where.path / "data"
         run("initdb", "-D", data, "-A", "trust", "-U", "fm", "-E", "UTF8", "--no-locale", "--no-sync", own=True)
+        with (data / "pg_hba.conf").open("a") as trusted:
+            trusted.write("host all all samenet trust\n")
         settings = {
-            "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "ssl": "on",
+            "listen_addresses": host, "unix_socket_directories": "", "fsync": "off", "ssl": "on",
             "ssl_cert_file": where.cert, "ssl_key_file": where.key, "shared_buffers": "8MB", "autovacuum": "off",
         }  # fmt: skip
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         # SIGINT is its fast shutdown: connections end at once.
         with running(
             where, "postgres", "-D", data, "-p", str(port), *options, end=signal.SIGINT,
-            ready=lambda: finished("pg_isready", "-h", "127.0.0.1", "-p", str(port)).returncode == 0,
+            ready=lambda: finished("pg_isready", "-h", host, "-p", str(port)).returncode == 0,
         ):  # fmt: skip
             yield port
 
 
 @contextlib.contextmanager
-def mariadb() -> Iterator[int]:
-    """MariaDB with TLS; its user is root, without a password."""
+def mariadb(host: str = LOOPBACK) -> Iterator[int]:
+    """MariaDB with TLS; its user is fm, without a password."""
     with folder() as where:
         port, data = net.free_port(), where.make("data")
+        users = where.make("users", "create user if not exists fm;\ngrant all on *.* to fm;\n")
         lean = ["--innodb-log-file-size=4M", "--innodb-buffer-pool-size=8M", "--innodb-flush-method=nosync"]
         run(
             "mariadb-install-db", "--no-defaults", f"--datadir={data}", "--skip-test-db",
             "--auth-root-authentication-method=normal", *lean, own=True,
         )  # fmt: skip
         with running(
-            where, "mariadbd", "--no-defaults", f"--datadir={data}", "--bind-address=127.0.0.1", f"--port={port}",
+            where, "mariadbd", "--no-defaults", f"--datadir={data}", f"--bind-address={host}", f"--port={port}",
             f"--socket={where.path / 'socket'}", f"--ssl-cert={where.cert}", f"--ssl-key={where.key}",
-            "--skip-name-resolve", *lean, ready=lambda: listens(port),
+            f"--init-file={users}", "--skip-name-resolve", *lean, ready=lambda: listens(port, host),
         ):  # fmt: skip
             yield port
 
 
 @contextlib.contextmanager
-def redis() -> Iterator[int]:
+def redis(host: str = LOOPBACK) -> Iterator[int]:
     with folder() as where:
         port = net.free_port()
         with running(
-            where, "redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no",
-            ready=lambda: listens(port),
+            where, "redis-server", "--bind", host, "--protected-mode", "no", "--port", str(port), "--save", "",
+            "--appendonly", "no", ready=lambda: listens(port, host),
         ):  # fmt: skip
             yield port
 
@@ -255,12 +265,12 @@ def sshd() -> Iterator[tuple[int, pathlib.Path]]:
 
 
 @contextlib.contextmanager
-def openssl_server(*options: str) -> Iterator[tuple[int, Folder]]:
+def openssl_server(*options: str, host: str = LOOPBACK) -> Iterator[tuple[int, Folder]]:
     """openssl s_server with the certificate of a.example, serving the files in its folder."""
     with folder() as where:
         port = net.free_port()
         with running(
-            where, "openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", where.cert, "-key", where.key,
+            where, "openssl", "s_server", "-accept", f"{host}:{port}", "-cert", where.cert, "-key", where.key,
             *options, ready=lambda: b"ACCEPT" in (where.path / "log").read_bytes(),
         ):  # fmt: skip
             yield port, where

@@ -4,6 +4,8 @@ Nothing in them reaches the machine's network. They are removed when the block e
 killed run left behind go when the next one starts.
 """
 
+import contextlib
+import ctypes
 import functools
 import itertools
 import json
@@ -13,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -25,6 +28,7 @@ COMMAND = pathlib.Path(__file__).with_name("netns_command.py")
 _PREFIX = "fmtest"
 _numbers = itertools.count()
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+_CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 
 def run(*command: str, text: str = "", check: bool = True, **variables: str) -> "subprocess.CompletedProcess[str]":
@@ -64,6 +68,14 @@ def _sweep() -> None:
         match = re.match(rf"{_PREFIX}-(\d+)-", line)
         if match and not os.path.exists(f"/proc/{match[1]}"):
             run("ip", "netns", "del", line.split()[0], check=False)
+
+
+def _enter(descriptor: int) -> None:
+    """setns(2); os.setns came with Python 3.12."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(descriptor, _CLONE_NEWNET):
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
 
 
 class Helper:
@@ -155,6 +167,16 @@ class Namespace:
     def run(self, *command: str, text: str = "", check: bool = True, **variables: str) -> str:
         """Runs a command inside; its standard output."""
         return run("ip", "netns", "exec", self.name, *command, text=text, check=check, **variables).stdout
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """What this thread does inside the block happens here: sockets it opens, processes it starts."""
+        with open("/proc/thread-self/ns/net") as before, open(f"/run/netns/{self.name}") as here:
+            _enter(here.fileno())
+            try:
+                yield
+            finally:
+                _enter(before.fileno())
 
     def peer(self, uid: int = 0) -> Peer:
         """A new process inside, of that user; ended with the namespace."""

@@ -40,10 +40,10 @@ class Nginx:
     """nginx in the foreground in a directory of its own. `http` is the inside of its http block; "LISTEN" in it becomes
     the address. Ended by its pid."""
 
-    def __init__(self, http: str, files: dict[str, bytes] | None = None) -> None:
+    def __init__(self, http: str, files: dict[str, bytes] | None = None, host: str = "127.0.0.1") -> None:
         self._dir = tempfile.TemporaryDirectory(prefix="fm-nginx-")
         self.root = pathlib.Path(self._dir.name)
-        self.address = f"127.0.0.1:{net.free_port()}"
+        self.address = f"{host}:{net.free_port()}"
         (self.root / "www").mkdir()
         for name, data in (files or {}).items():
             (self.root / "www" / name).write_bytes(data)
