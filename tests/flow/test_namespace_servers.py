@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import daemons, net, netns
 from tests.support.client import digest, pattern
-from tests.support.daemon_clients import redis_cli, reversed_line
+from tests.support.daemon_clients import LINE, psql, redis_cli, reversed_line, send_mail, sql
 from tests.support.daemons import needs, run
 from tests.support.fastmesh import Fastmesh
 from tests.support.netns import Namespace
@@ -21,6 +21,8 @@ from tests.support.sidecars import ORIGINAL, Count, redirect, transparent
 
 CLIENT, SERVICE = "192.0.2.1", "192.0.2.2"
 BIG = pattern(5_000_000)
+LINES = 5_000
+ROWS = (LINE + "\n").encode() * LINES
 TO_CLIENT, FROM_CLIENT = "fastmesh_tcp_sent_bytes_total", "fastmesh_tcp_received_bytes_total"
 SITE = """
 server {{ listen LISTEN; root ROOT; }}
@@ -163,3 +165,68 @@ def test_openssl_shakes_hands_and_is_answered(mesh: Mesh, tls: tuple[Server, pat
         answer, said = reversed_line(server, b"sidecar\n", version, *checks)
     assert answer == b"racedis\n", said
     assert b"verify return:1" in said
+
+
+# --- PostgreSQL: the client speaks first, and asks for TLS in a way of its own
+
+
+@pytest.fixture(scope="module")
+def postgres(unruled: Mesh) -> Iterator[Server]:
+    with contextlib.ExitStack() as stack:
+        with unruled.service.entered():
+            port = stack.enter_context(daemons.postgres(SERVICE))
+        yield Server(str(port))
+
+
+@needs("initdb", "psql")
+@with_nft
+@pytest.mark.parametrize(("sslmode", "encrypted"), [("disable", b"f"), ("require", b"t")])
+def test_postgres_answers_and_copies_out(mesh: Mesh, postgres: Server, sslmode: str, encrypted: bytes) -> None:
+    with mesh.relayed(2, to_client=len(ROWS)):
+        asked = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
+        assert psql(postgres, asked, sslmode).strip() == encrypted
+        out = psql(postgres, f"copy (select repeat('x', 999) from generate_series(1, {LINES})) to stdout", sslmode)
+    assert digest(out) == digest(ROWS)
+
+
+# --- MariaDB and mail: the server speaks first
+
+
+@pytest.fixture(scope="module")
+def mariadb(unruled: Mesh) -> Iterator[Server]:
+    with contextlib.ExitStack() as stack:
+        with unruled.service.entered():
+            port = stack.enter_context(daemons.mariadb(SERVICE))
+        yield Server(str(port))
+
+
+@needs("mariadbd", "mariadb-install-db", "mariadb")
+@with_nft
+@pytest.mark.parametrize(("option", "encrypted"), [("--skip-ssl", False), ("--ssl", True)], ids=["plain", "tls"])
+def test_mariadb_greets_and_answers(mesh: Mesh, mariadb: Server, option: str, encrypted: bool) -> None:
+    with mesh.relayed(2, to_client=len(ROWS)):
+        cipher = sql(mariadb, "show status like 'Ssl_cipher'", option).split()
+        out = sql(mariadb, f"select repeat('x', 999) from mysql.seq_1_to_{LINES}", option)
+    assert (len(cipher) == 2) == encrypted  # a name and a cipher, if there is one
+    assert digest(out) == digest(ROWS)
+
+
+@pytest.fixture(scope="module")
+def mail(unruled: Mesh) -> Iterator[tuple[Server, pathlib.Path]]:
+    with contextlib.ExitStack() as stack:
+        with unruled.service.entered():
+            port, queue = stack.enter_context(daemons.exim())
+        yield Server(str(port)), queue
+
+
+@needs("exim4")
+@with_nft
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "starttls"])
+def test_mail_arrives_whole(mesh: Mesh, mail: tuple[Server, pathlib.Path], encrypted: bool) -> None:
+    server, queue = mail
+    text = "\r\n".join(f"line {i} {LINE[:60]}" for i in range(10_000))
+    with mesh.relayed(1, from_client=len(text)):
+        send_mail(server, text, encrypted)
+    stored = [path for path in queue.glob("*-D") if text.replace("\r\n", "\n") in path.read_text()]
+    assert len(stored) == 1
+    stored[0].unlink()
