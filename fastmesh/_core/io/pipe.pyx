@@ -494,6 +494,11 @@ cdef int start_stream(Worker* w, Pipe* p, Conn* source, Conn* sink, size_t head_
 cdef int pipe_pump(Worker* w, Pipe* p, Conn* source, Conn* sink, u32* flags) noexcept nogil:
     cdef u64 until = p.moved_bytes + DRIVE_BYTES
     cdef int r
+    if pipe_over(p) and p.sent == 0 and p.tail == 0 and sink != NULL and sink.outb.data == NULL:
+        # All of it went out with the head, as most answers do.
+        if buf_len(&source.inb) == 0:
+            buf_give(&w.pools, &source.inb)
+        return PUMP_DONE
     while True:
         r = pipe_send(w, p, source, sink, flags)
         if r != OK:
