@@ -153,8 +153,9 @@ class Fastmesh:
         def steady() -> Metrics | None:
             before, now = seen[-1], self.metrics()
             seen.append(now)
-            asked, answered = now.sum("fastmesh_requests_total"), now.sum("fastmesh_responses_total")
-            same = asked == before.sum("fastmesh_requests_total")
+            asked, answered = (now.sum(f"fastmesh_{name}_total") for name in ("requests", "responses"))
+            # What belongs to an answer is read piece by piece: the answer itself must have been there the time before.
+            same = (asked, answered) == tuple(before.sum(f"fastmesh_{name}_total") for name in ("requests", "responses"))
             return now if same and asked == answered + now.sum("fastmesh_exchanges_in_flight") else None
 
         found = until(steady, "as many answers as requests")
