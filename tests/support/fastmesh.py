@@ -153,9 +153,10 @@ class Fastmesh:
         def steady() -> Metrics | None:
             before, now = seen[-1], self.metrics()
             seen.append(now)
-            asked, answered = (now.sum(f"fastmesh_{name}_total") for name in ("requests", "responses"))
+            totals = ("fastmesh_requests_total", "fastmesh_responses_total")
+            asked, answered = map(now.sum, totals)
             # What belongs to an answer is read piece by piece: the answer itself must have been there the time before.
-            same = (asked, answered) == tuple(before.sum(f"fastmesh_{name}_total") for name in ("requests", "responses"))
+            same = [asked, answered] == [before.sum(name) for name in totals]
             return now if same and asked == answered + now.sum("fastmesh_exchanges_in_flight") else None
 
         found = until(steady, "as many answers as requests")
