@@ -18,7 +18,7 @@ BIG = pattern(10_000_000)
 FILES = {"small": b"hello\n", "empty": b"", "big": BIG}
 SITE = """
 server {
-    listen LISTEN HOW;
+    listen LISTEN HOW backlog=4096;
     root ROOT;
     absolute_redirect off;
     large_client_header_buffers 8 64k;
