@@ -264,7 +264,9 @@ def test_what_fastmesh_itself_opens_goes_round_once(tmp_path: pathlib.Path) -> N
         with transparent(client, tmp_path) as outbound:
             redirect(client, "apply", user="9999")  # not whom fastmesh runs as
             count = Count(outbound)
-            answer = curl(client, "-i", url("ipv4", HTTP1))
-            assert answer.startswith("HTTP/1.1 502")
+            # It hears 502 where it had asked before the connection came back and was reset, else it is reset itself.
+            words = ("-s", "--max-time", "10", "-o", "/dev/null", "-w", "%{exitcode} %{http_code}")
+            answer = client.run("curl", *words, url("ipv4", HTTP1), check=False)
+            assert answer in ("0 502", "7 000", "52 000", "56 000")
             assert count("fastmesh_proxy_errors_total", cause="loop") == count("fastmesh_worker_connects_total") >= 1
             assert count("fastmesh_connections_accepted_total") <= 3

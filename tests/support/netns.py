@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.support.sanitizer import FOREIGN, SANITIZED
-from tests.support.wait import DEADLINE_S
+from tests.support.wait import DEADLINE_S, until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEER = pathlib.Path(__file__).with_name("netns_peer.py")
@@ -192,11 +192,20 @@ class Namespace:
 
     def join(self, other: "Namespace", here: tuple[str, ...], there: tuple[str, ...]) -> None:
         """A cable between the two, with these addresses (with prefix) at its ends."""
+        for space in (self, other):
+            # An address of the link's own is not tried out for a second first.
+            space.run("sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad")
         self.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", other.name)
         for space, addresses in ((self, here), (other, there)):
             for address in addresses:
                 space.run("ip", "addr", "add", address, "dev", "eth0", *(["nodad"] if ":" in address else []))
             space.run("ip", "link", "set", "eth0", "up")
+        # An end that is not ready loses the first question for its neighbour, which is asked again a second later.
+        until(lambda: self._is_ready() and other._is_ready(), "both ends of the cable")
+
+    def _is_ready(self) -> bool:
+        said = self.run("ip", "addr", "show", "dev", "eth0")
+        return "LOWER_UP" in said and "tentative" not in said
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         try:
